@@ -1,0 +1,64 @@
+# Everything a person types. `make` lists the targets; CI calls the same ones.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+DEMO := config/recipes/demo.yaml
+RECIPE ?= $(DEMO)
+
+.PHONY: help setup demo test test-all lint format schema plan report snakemake-report dag docs clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-18s %s\n", $$1, $$2}'
+
+# The stamp is newer than what it was made from, so a second call does nothing.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+setup: $(VENV)/.installed ## make .venv with the exact versions of constraints.txt
+
+demo: setup ## the whole pipeline on the demo recipe, to results/demo/report/report.html
+	$(SNAKEMAKE) --configfile $(DEMO)
+
+test: setup ## the tests, some minutes on two cores
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: setup ## the tests and the slow ones
+	$(BIN)/python -m pytest
+
+lint: setup ## ruff, snakefmt, snakemake --lint, mypy, and the schema in step with the code
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check workflow
+	$(BIN)/snakemake --lint
+	$(BIN)/snakemake --lint --configfile $(DEMO)
+	$(BIN)/mypy
+	$(BIN)/python -m bert.recipe --check
+
+format: setup ## let ruff and snakefmt format everything
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt workflow
+
+schema: setup ## write workflow/schemas/config.schema.json from the config classes
+	$(BIN)/python -m bert.recipe
+
+plan: setup ## what a run would do (RECIPE=config/recipes/<name>.yaml), nothing started
+	$(BIN)/snakemake --dry-run --quiet rules --configfile $(RECIPE)
+
+report: setup ## the report page of a recipe (RECIPE=...), and what it needs
+	$(SNAKEMAKE) --configfile $(RECIPE)
+
+snakemake-report: setup ## Snakemake's own report of a recipe, report.zip
+	$(BIN)/snakemake --configfile $(RECIPE) --report report.zip
+
+dag: setup ## the graph of the stages as docs/rulegraph.dot
+	$(BIN)/snakemake --configfile $(DEMO) --rulegraph > docs/rulegraph.dot
+
+docs: schema dag ## what is generated in docs/ and the schema
+
+clean: ## remove the demo's results, nothing else
+	rm -rf results/demo

@@ -1,0 +1,1 @@
+"""BERT pretraining from raw text to scores; see docs/design.md for the rooms."""

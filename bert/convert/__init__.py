@@ -1,0 +1,1 @@
+"""Checkpoints to and from the layouts of other systems."""

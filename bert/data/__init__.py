@@ -1,0 +1,1 @@
+"""Text parts to instances to shuffled shards to unpadded micro-batches."""

@@ -1,0 +1,104 @@
+"""Logging: plain lines in the rule's log file, warnings and a progress bar on the terminal."""
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tqdm import tqdm
+
+logger = logging.getLogger(__name__)
+
+_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def setup(log: Path | None, *, rank: int = 0) -> None:
+    """Sends records to `log` (level INFO) and to standard error (WARNING, or INFO without a file).
+
+    An exception that ends the program is written to the log file with its traceback; one that
+    tells the user about wrong input (ValueError, OSError) is shown on the terminal as one line.
+
+    Args:
+        log: The rule's log file, or None when a person runs the script by hand.
+        rank: Ranks above 0 write warnings only.
+    """
+    level = logging.INFO if rank == 0 else logging.WARNING
+    stderr = logging.StreamHandler()
+    stderr.setLevel(max(level, logging.WARNING) if log else level)
+    stderr.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    handlers: list[logging.Handler] = [stderr]
+    if log:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        file = logging.FileHandler(log, encoding="utf-8")
+        file.setLevel(level)
+        file.setFormatter(logging.Formatter(_FORMAT))
+        handlers.append(file)
+    logging.basicConfig(level=level, handlers=handlers, force=True)
+    logging.captureWarnings(True)
+    sys.excepthook = _report_exception
+
+
+def _report_exception(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, traceback)
+        return
+    user_error = issubclass(kind, (ValueError, OSError)) and not issubclass(kind, UnicodeError)
+    for handler in logging.getLogger().handlers:
+        is_file = isinstance(handler, logging.FileHandler)
+        exc_info = (kind, error, traceback) if is_file or not user_error else None
+        handler.handle(
+            logging.LogRecord(__name__, logging.ERROR, "", 0, str(error), None, exc_info)
+        )
+
+
+class Progress:
+    """A bar on a terminal; otherwise a plain line on standard error at every tenth of the way.
+
+    Used by the rank 0 of a loop. Every line also goes to the log.
+    """
+
+    def __init__(self, name: str, total: int, *, start: int = 0) -> None:
+        """Starts at `start` of `total` steps."""
+        self._name, self._total, self._start = name, total, start
+        self._began = time.monotonic()
+        self._tenth = 10 * start // max(total, 1)
+        self._bar: tqdm[Any] | None = None
+        if sys.stderr.isatty():
+            form = "{desc} {percentage:3.0f}% |{bar:24}| {n_fmt}/{total_fmt} {postfix}"
+            self._bar = tqdm(total=total, initial=start, desc=name, bar_format=form, leave=True)
+
+    def eta_s(self, step: int) -> float:
+        """Seconds left at the mean speed since the start of this process."""
+        done = step - self._start
+        elapsed = time.monotonic() - self._began
+        return elapsed / done * (self._total - step) if done else float("nan")
+
+    def update(self, step: int, text: Callable[[], str], *, log: bool) -> None:
+        """Shows `text()` at `step`; `log` also writes it to the log file."""
+        line = f"{self._name} step {step}/{self._total} | {text()}" if log or self._bar else ""
+        if log:
+            logger.info("%s", line)
+        if self._bar is not None:
+            self._bar.set_postfix_str(text(), refresh=False)
+            self._bar.update(step - self._bar.n)
+        elif 10 * step // max(self._total, 1) > self._tenth:
+            self._tenth = 10 * step // max(self._total, 1)
+            sys.stderr.write((line or f"{self._name} step {step}/{self._total} | {text()}") + "\n")
+
+    def close(self) -> None:
+        """Ends the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def human_time(seconds: float) -> str:
+    """Seconds as a short human duration: 42 s, 3.5 min, 19.2 h, 2.1 d."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,231 @@
+"""The encoder: embeddings, layers, pooler, on unpadded token streams.
+
+Parameter names and maths are those of the published BERT as `transformers` names them, so a
+checkpoint needs no renaming on the way out or in. Query, key and value stay separate parameters
+because LAMB's trust ratio is taken per tensor.
+
+Source: Devlin et al., 2019 (post-LayerNorm encoder); names checked against transformers.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bert.model.attention import Backend, Sequences, attend, default_backend
+from bert.model.config import ModelConfig, padded_vocab_size
+from bert.model.dropout import Dropout
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "relu": F.relu,
+}
+
+
+class Encoded(NamedTuple):
+    """What the encoder says of a token stream.
+
+    Attributes:
+        hidden: Last layer's output, [T, D].
+        pooled: tanh of a linear map of each sequence's first token, [B, D]; None without pooler.
+    """
+
+    hidden: Tensor
+    pooled: Tensor | None
+
+
+class BertEmbeddings(nn.Module):
+    """Sum of token, position and segment embeddings, then LayerNorm and dropout."""
+
+    def __init__(self, config: ModelConfig, vocab_size: int) -> None:
+        super().__init__()
+        rows = padded_vocab_size(vocab_size, config.vocab_multiple)
+        self.word_embeddings = nn.Embedding(rows, config.hidden_size)
+        self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = Dropout(config.hidden_dropout_prob)
+
+    def forward(self, input_ids: Tensor, segment_ids: Tensor, position_ids: Tensor) -> Tensor:
+        """Three int64 [T] to [T, D]."""
+        embedded = self.word_embeddings(input_ids)
+        embedded = embedded + self.token_type_embeddings(segment_ids)
+        embedded = embedded + self.position_embeddings(position_ids)
+        out: Tensor = self.dropout(self.LayerNorm(embedded))
+        return out
+
+
+class BertSelfAttention(nn.Module):
+    """Projections to query, key and value, and attention inside each sequence."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.query = nn.Linear(config.hidden_size, config.hidden_size)
+        self.key = nn.Linear(config.hidden_size, config.hidden_size)
+        self.value = nn.Linear(config.hidden_size, config.hidden_size)
+        self.heads = config.num_attention_heads
+        self.dropout_p = config.attention_probs_dropout_prob
+        self.backend: Backend | None = None
+
+    def forward(self, hidden: Tensor, sequences: Sequences) -> Tensor:
+        """[T, D] to [T, D]."""
+        split = (hidden.shape[0], self.heads, -1)
+        context = attend(
+            self.query(hidden).view(split),
+            self.key(hidden).view(split),
+            self.value(hidden).view(split),
+            sequences,
+            dropout_p=self.dropout_p if self.training else 0.0,
+            backend=self.backend or default_backend(hidden.device),
+        )
+        return context.reshape(hidden.shape)
+
+
+class BertResidual(nn.Module):
+    """Linear map, dropout, sum with the residual, LayerNorm."""
+
+    def __init__(self, config: ModelConfig, in_features: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(in_features, config.hidden_size)
+        self.dropout = Dropout(config.hidden_dropout_prob)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+        """[T, in_features] and residual [T, D] to [T, D]."""
+        out: Tensor = self.LayerNorm(self.dropout(self.dense(x)) + residual)
+        return out
+
+
+class BertAttention(nn.Module):
+    """Self-attention and its residual block."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.self = BertSelfAttention(config)
+        self.output = BertResidual(config, config.hidden_size)
+
+    def forward(self, hidden: Tensor, sequences: Sequences) -> Tensor:
+        """[T, D] to [T, D]."""
+        out: Tensor = self.output(self.self(hidden, sequences), hidden)
+        return out
+
+
+class BertIntermediate(nn.Module):
+    """First half of the feed-forward block: linear map and activation."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.activation = ACTIVATIONS[config.hidden_act]
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[T, D] to [T, intermediate_size]."""
+        return self.activation(self.dense(hidden))
+
+
+class BertLayer(nn.Module):
+    """One encoder layer: attention, then feed-forward."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.attention = BertAttention(config)
+        self.intermediate = BertIntermediate(config)
+        self.output = BertResidual(config, config.intermediate_size)
+
+    def forward(self, hidden: Tensor, sequences: Sequences) -> Tensor:
+        """[T, D] to [T, D]."""
+        attended = self.attention(hidden, sequences)
+        out: Tensor = self.output(self.intermediate(attended), attended)
+        return out
+
+
+class BertEncoder(nn.Module):
+    """The stack of layers."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(BertLayer(config) for _ in range(config.num_hidden_layers))
+
+    def forward(self, hidden: Tensor, sequences: Sequences) -> Tensor:
+        """[T, D] to [T, D]."""
+        for layer in self.layer:
+            hidden = layer(hidden, sequences)
+        return hidden
+
+
+class BertPooler(nn.Module):
+    """tanh of a linear map of each sequence's first token."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, hidden: Tensor, sequences: Sequences) -> Tensor:
+        """[T, D] to [B, D]."""
+        first = hidden.index_select(0, sequences.cu_seqlens[:-1])
+        return torch.tanh(self.dense(first))
+
+
+class BertModel(nn.Module):
+    """Embeddings, encoder and, if asked for, pooler."""
+
+    def __init__(self, config: ModelConfig, vocab_size: int, *, pooler: bool = True) -> None:
+        """Builds the network; `initialize` gives it its published starting weights.
+
+        Args:
+            config: Shape.
+            vocab_size: True size of the vocabulary; the token table is padded beyond it.
+            pooler: Whether the heads read whole sequences.
+        """
+        super().__init__()
+        self.embeddings = BertEmbeddings(config, vocab_size)
+        self.encoder = BertEncoder(config)
+        self.pooler = BertPooler(config) if pooler else None
+
+    def forward(
+        self, input_ids: Tensor, segment_ids: Tensor, position_ids: Tensor, sequences: Sequences
+    ) -> Encoded:
+        """Encodes a token stream.
+
+        Args:
+            input_ids: Tokens, int64 [T].
+            segment_ids: 0 for segment A, 1 for B, int64 [T].
+            position_ids: Position inside the sequence, int64 [T].
+            sequences: Borders of the sequences.
+        """
+        embedded = self.embeddings(input_ids, segment_ids, position_ids)
+        hidden = self.encoder(embedded, sequences)
+        return Encoded(hidden, self.pooler(hidden, sequences) if self.pooler else None)
+
+
+def set_attention_backend(model: nn.Module, backend: Backend | None) -> None:
+    """Makes every attention layer use `backend`; None returns to the device's default."""
+    for module in model.modules():
+        if isinstance(module, BertSelfAttention):
+            module.backend = backend
+
+
+@torch.no_grad()
+def initialize(module: nn.Module, std: float, generator: torch.Generator) -> None:
+    """Sets all parameters to BERT's starting values, a function of `generator` alone.
+
+    Weights of linear maps and embeddings are normal(0, std), biases 0, LayerNorm 1 and 0. The
+    paper's code truncates the normal at two deviations; NVIDIA's and transformers do not, and
+    neither does this.
+
+    Args:
+        module: On the generator's device; the CPU, for weights that no device can change.
+        std: Standard deviation, 0.02 in the paper.
+        generator: Source of randomness.
+    """
+    for name, parameter in module.named_parameters():
+        owner = module.get_submodule(name.rpartition(".")[0])
+        if isinstance(owner, nn.LayerNorm):
+            parameter.fill_(1.0 if name.endswith(".weight") else 0.0)
+        elif parameter.dim() == 1:
+            parameter.zero_()
+        else:
+            parameter.normal_(0.0, std, generator=generator)

@@ -1,0 +1,34 @@
+"""AdamW with a switch for bias correction, which torch's own lacks.
+
+p <- p - lr (m / (sqrt(v) + eps) + decay p). With bias correction this is torch.optim.AdamW up to
+rounding; without it, the optimizer of the original BERT and of the published fine-tuning recipes.
+
+Source: Loshchilov and Hutter, 2019, algorithm 2.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from bert.optim.config import AdamWConfig
+from bert.optim.moments import MomentOptimizer, Tensors, direction
+
+
+class AdamW(MomentOptimizer):
+    """Adam with decoupled weight decay; groups come from `bert.optim.groups.parameter_groups`."""
+
+    def __init__(self, groups: Iterable[dict[str, Any]], config: AdamWConfig) -> None:
+        """Takes betas, eps and the switch of `config`; each group has its own `weight_decay`.
+
+        Raises:
+            OptimizerError: A parameter is not fp32.
+        """
+        keys = {"beta1", "beta2", "eps", "bias_correction"}
+        super().__init__(groups, config.model_dump(include=keys))
+
+    def update(self, group: dict[str, Any], tensors: Tensors) -> None:
+        """Takes one step for one group."""
+        updates = direction(group, tensors, bias_correction=group["bias_correction"])
+        torch._foreach_mul_(tensors.params, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_add_(tensors.params, updates, alpha=-group["lr"])

@@ -1,0 +1,57 @@
+"""From named parameters and a section to an optimizer."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor
+
+from bert.optim.adamw import AdamW
+from bert.optim.config import AdamWConfig, LambConfig
+from bert.optim.lamb import Lamb
+from bert.optim.moments import MomentOptimizer
+
+
+def parameter_groups(
+    named_parameters: Iterable[tuple[str, Tensor]], weight_decay: float
+) -> list[dict[str, Any]]:
+    """Splits trainable parameters into weight matrices, which decay, and vectors, which do not.
+
+    Biases and LayerNorm weights are exactly the parameters of one dimension. Older systems look
+    for substrings of names instead and decay a norm layer that is called otherwise.
+
+    Args:
+        named_parameters: As `module.named_parameters()` gives them; order is kept.
+        weight_decay: Decay of the first group.
+
+    Returns:
+        Two groups with keys `params`, `names`, `decays` and `weight_decay`; empty ones left out.
+    """
+    live = [(name, param) for name, param in named_parameters if param.requires_grad]
+    groups = []
+    for decays in (True, False):
+        chosen = [(name, param) for name, param in live if (param.dim() > 1) == decays]
+        if chosen:
+            groups.append(
+                {
+                    "params": [param for _, param in chosen],
+                    "names": [name for name, _ in chosen],
+                    "decays": decays,
+                    "weight_decay": weight_decay if decays else 0.0,
+                }
+            )
+    return groups
+
+
+def make_optimizer(
+    named_parameters: Iterable[tuple[str, Tensor]], config: LambConfig | AdamWConfig
+) -> MomentOptimizer:
+    """Returns the configured optimizer with a learning rate of 0, which the loop sets every step.
+
+    It does not clip: the loop calls `clip_by_global_norm` with `config.max_grad_norm` when the
+    gradients are complete.
+
+    Raises:
+        OptimizerError: A parameter is not fp32.
+    """
+    groups = parameter_groups(named_parameters, config.weight_decay)
+    return Lamb(groups, config) if isinstance(config, LambConfig) else AdamW(groups, config)

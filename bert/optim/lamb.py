@@ -1,0 +1,54 @@
+"""LAMB: Adam's direction plus weight decay, scaled per tensor by the trust ratio |p| / |u|.
+
+u = m / (sqrt(v) + eps) + decay p,   p <- p - lr r u,   r = |p| / |u|, or 1 if a norm is 0.
+
+| variant | bias correction | trust ratio |
+| --- | --- | --- |
+| nvidia | yes | where weight decay is not 0 |
+| intel | no | where weight decay is not 0 |
+| mlperf | yes | where the group is one that decays, even with a decay of 0 |
+
+Scaling the gradient by its global norm, which nvidia and mlperf do first, is `clip_by_global_norm`.
+
+Source: You et al., 2020, algorithm 2; NVIDIA's FusedLAMB, Intel's lamb.py and MLPerf's
+lamb_optimizer_v1.py for the differences.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bert.optim.config import LambConfig
+from bert.optim.moments import MomentOptimizer, Tensors, direction
+
+
+class Lamb(MomentOptimizer):
+    """LAMB in one of its variants; groups come from `bert.optim.groups.parameter_groups`."""
+
+    def __init__(self, groups: Iterable[dict[str, Any]], config: LambConfig) -> None:
+        """Takes the betas, eps and variant of `config`; each group has its own `weight_decay`.
+
+        Raises:
+            OptimizerError: A parameter is not fp32.
+        """
+        super().__init__(groups, config.model_dump(include={"variant", "beta1", "beta2", "eps"}))
+
+    def update(self, group: dict[str, Any], tensors: Tensors) -> None:
+        """Takes one step for one group."""
+        updates = direction(group, tensors, bias_correction=group["variant"] != "intel")
+        torch._foreach_add_(updates, tensors.params, alpha=group["weight_decay"])
+        adaptive = group["decays"] if group["variant"] == "mlperf" else group["weight_decay"] != 0
+        if adaptive:
+            torch._foreach_mul_(updates, trust_ratios(tensors.params, updates))
+        torch._foreach_add_(tensors.params, updates, alpha=-group["lr"])
+
+
+def trust_ratios(params: list[Tensor], updates: list[Tensor]) -> list[Tensor]:
+    """|p| / |u| of each pair as a tensor of no dimension; 1 where one of the two norms is 0."""
+    param_norms = torch.stack(torch._foreach_norm(params))
+    update_norms = torch.stack(torch._foreach_norm(updates))
+    usable = (param_norms > 0) & (update_norms > 0)
+    ratios = torch.where(usable, param_norms / update_norms, torch.ones_like(param_norms))
+    return list(ratios.unbind())

@@ -1,0 +1,148 @@
+"""What Adam and LAMB share: two moments a parameter, one step counter a group, fp32 throughout.
+
+The learning rate and the step counter are plain numbers in the parameter groups, so a step never
+waits for the device and a saved state loads with `weights_only=True`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class OptimizerError(ValueError):
+    """Parameters that an optimizer cannot hold."""
+
+
+class Tensors(NamedTuple):
+    """Parameters of one group that have a gradient, with it and their moments, all fp32."""
+
+    params: list[Tensor]
+    grads: list[Tensor]
+    exp_avg: list[Tensor]
+    exp_avg_sq: list[Tensor]
+
+
+class MomentOptimizer(torch.optim.Optimizer, ABC):
+    """Keeps the moments and the counter; a subclass turns them into an update.
+
+    Group keys: `lr` (set by the loop before every step), `step` (updates taken), `beta1`, `beta2`,
+    `eps`, `weight_decay`, and what the subclass adds.
+    """
+
+    def __init__(self, groups: Iterable[dict[str, Any]], defaults: dict[str, Any]) -> None:
+        """Starts with a learning rate of 0, which the loop sets before every step.
+
+        Args:
+            groups: As `bert.optim.groups.parameter_groups` makes them.
+            defaults: Group keys for groups that do not have their own.
+
+        Raises:
+            OptimizerError: A parameter is not fp32.
+        """
+        super().__init__(list(groups), {"lr": 0.0, "step": 0} | defaults)
+        for group in self.param_groups:
+            for param in group["params"]:
+                if param.dtype != torch.float32:
+                    raise OptimizerError(
+                        f"A parameter of shape {tuple(param.shape)} is {param.dtype}; expected "
+                        "torch.float32. Keep parameters in fp32 and compute under autocast."
+                    )
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Takes one step with the gradients as they are; clip them before.
+
+        Parameters without gradient are left alone, weight decay included.
+
+        Args:
+            closure: Not supported; torch's base class has it.
+        """
+        if closure is not None:
+            raise OptimizerError("A closure was given; this optimizer takes none. Call backward.")
+        for group in self.param_groups:
+            group["step"] += 1
+            tensors = self._tensors(group["params"])
+            if tensors.params:
+                self.update(group, tensors)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes moments and step counters of a saved state; the settings stay this optimizer's.
+
+        So a second phase with another weight decay or other betas gets what its config says.
+
+        Raises:
+            OptimizerError: The state is of other parameters, or of another order.
+        """
+        own = [_settings(group) for group in self.param_groups]
+        expected = [group.get("names") for group in own]
+        found = [group.get("names") for group in state_dict["param_groups"]]
+        if found != expected:
+            raise OptimizerError(
+                f"The saved optimizer state is of the parameters {str(found)[:120]}; expected "
+                f"{str(expected)[:120]}. Continue with the `model` section that wrote it."
+            )
+        super().load_state_dict(state_dict)
+        for group, settings in zip(self.param_groups, own, strict=True):
+            group.update(settings)
+
+    @abstractmethod
+    def update(self, group: dict[str, Any], tensors: Tensors) -> None:
+        """Changes moments and parameters in place; `group["step"]` is the 1-based step."""
+
+    def _tensors(self, params: list[Tensor]) -> Tensors:
+        live = [param for param in params if param.grad is not None]
+        for param in live:
+            if not self.state[param]:
+                self.state[param]["exp_avg"] = torch.zeros_like(param)
+                self.state[param]["exp_avg_sq"] = torch.zeros_like(param)
+        return Tensors(
+            live,
+            [param.grad for param in live if param.grad is not None],
+            [self.state[param]["exp_avg"] for param in live],
+            [self.state[param]["exp_avg_sq"] for param in live],
+        )
+
+
+def _settings(group: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in group.items() if key not in {"params", "step"}}
+
+
+def direction(group: dict[str, Any], tensors: Tensors, *, bias_correction: bool) -> list[Tensor]:
+    """Updates the moments in place and returns Adam's direction m / (sqrt(v) + eps), new tensors.
+
+    m <- beta1 m + (1 - beta1) g and v <- beta2 v + (1 - beta2) g^2; with bias correction both are
+    divided by 1 - beta^step before use. Source: Kingma and Ba, 2015, algorithm 1.
+    """
+    beta1, beta2, step = group["beta1"], group["beta2"], group["step"]
+    torch._foreach_mul_(tensors.exp_avg, beta1)
+    torch._foreach_add_(tensors.exp_avg, tensors.grads, alpha=1 - beta1)
+    torch._foreach_mul_(tensors.exp_avg_sq, beta2)
+    torch._foreach_addcmul_(tensors.exp_avg_sq, tensors.grads, tensors.grads, value=1 - beta2)
+    correction1 = 1 - beta1**step if bias_correction else 1.0
+    correction2 = 1 - beta2**step if bias_correction else 1.0
+    denominator = torch._foreach_sqrt(tensors.exp_avg_sq)
+    torch._foreach_div_(denominator, correction2**0.5)
+    torch._foreach_add_(denominator, group["eps"])
+    # m / (c1 * denominator) in the denominator's memory saves one copy of the model.
+    torch._foreach_mul_(denominator, correction1)
+    torch._foreach_reciprocal_(denominator)
+    torch._foreach_mul_(denominator, tensors.exp_avg)
+    return list(denominator)
+
+
+def reset_step(optimizer: torch.optim.Optimizer) -> None:
+    """Starts a phase: moments are kept, the counter and with it bias correction start again.
+
+    This is the phase switch of NVIDIA's, Habana's and gpauloski's recipes.
+    """
+    for group in optimizer.param_groups:
+        group["step"] = 0
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
+    """Sets the learning rate of every group for the next step."""
+    for group in optimizer.param_groups:
+        group["lr"] = value

@@ -1,0 +1,1 @@
+"""Metrics, manifests and benchmarks of a run, laid out as one page."""

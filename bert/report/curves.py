@@ -1,0 +1,120 @@
+"""What pretraining logged (`metrics.jsonl`), and its values as lines to draw.
+
+One JSON object a line. `kind` is "train" (loss, mlm_loss, nsp_loss, learning_rate, gradient_norm,
+tokens_per_s, sequences_per_s, step_time_s, mfu) or "evaluate" (mlm_loss, mlm_accuracy, nsp_loss,
+nsp_accuracy; shares of 1), both with `step`. A value may be null where it does not exist: no
+next-sentence task, no known peak of the device. A step that was logged again after a restart
+counts once, as logged last.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_KINDS = ("train", "evaluate")
+
+
+class LogError(ValueError):
+    """A training log that is missing, empty, or has a line of another form."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """The log of one phase.
+
+    Attributes:
+        lines: Kind to step to the logged values, steps ascending.
+        other: Number of lines of other kinds, which are not drawn.
+    """
+
+    lines: Mapping[str, Mapping[int, Mapping[str, Any]]]
+    other: int
+
+    @property
+    def last_step(self) -> int:
+        """The highest step that was logged."""
+        return max(step for lines in self.lines.values() for step in lines)
+
+    def values(self, kind: str, name: str) -> list[tuple[int, float]]:
+        """Step and value of one quantity, where it has a value."""
+        found = [(step, line.get(name)) for step, line in self.lines[kind].items()]
+        return [(step, float(value)) for step, value in found if value is not None]
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """A line to draw, thinned: each point stands for a group of neighbouring logged steps.
+
+    Attributes:
+        middle: x and mean of each group.
+        low: Lowest value of each group.
+        high: Highest value of each group.
+    """
+
+    middle: list[tuple[float, float]]
+    low: list[float]
+    high: list[float]
+
+
+def read_log(file: Path) -> Log:
+    """Reads the training log of a phase.
+
+    Raises:
+        FileNotFoundError: It is missing; names the rule.
+        LogError: A line is not JSON, has no step, or has a number that is not finite; or no
+            training step is in the file.
+    """
+    if not file.exists():
+        raise FileNotFoundError(f"{file} is missing; the rule `pretrain` writes it.")
+    lines: dict[str, dict[int, dict[str, Any]]] = {kind: {} for kind in _KINDS}
+    other = 0
+    with file.open(encoding="utf-8") as stream:
+        for number, text in enumerate(stream, start=1):
+            line = _parse(text, f"{file}, line {number}")
+            if line["kind"] in lines:
+                lines[line["kind"]][line["step"]] = line
+            else:
+                other += 1
+    if not lines["train"]:
+        raise LogError(f"{file} has no line of kind 'train'; run the rule `pretrain` again.")
+    return Log({kind: dict(sorted(found.items())) for kind, found in lines.items()}, other)
+
+
+def thin(points: Sequence[tuple[float, float]], limit: int) -> Stroke:
+    """Groups points so that at most `limit` are drawn; no value is dropped, all are in a group.
+
+    Args:
+        points: x and y, x ascending.
+        limit: Highest number of groups, 1 or more.
+    """
+    per_group = max(1, math.ceil(len(points) / limit))
+    groups = [points[i : i + per_group] for i in range(0, len(points), per_group)]
+    return Stroke(
+        middle=[(_mean([x for x, _ in g]), _mean([y for _, y in g])) for g in groups],
+        low=[min(y for _, y in group) for group in groups],
+        high=[max(y for _, y in group) for group in groups],
+    )
+
+
+def _parse(text: str, where: str) -> dict[str, Any]:
+    try:
+        line = json.loads(text, parse_constant=_refuse)
+    except ValueError as error:
+        raise LogError(f"{where} is not JSON ({error}); run the rule `pretrain` again.") from None
+    if not isinstance(line, dict) or "kind" not in line or not isinstance(line.get("step"), int):
+        raise LogError(
+            f"{where} is {text.strip()[:80]!r}; expected an object with `kind` and a whole `step`. "
+            "Run the rule `pretrain` again."
+        )
+    return line
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a finite number")
+
+
+def _mean(values: list[float]) -> float:
+    return math.fsum(values) / len(values)

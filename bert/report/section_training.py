@@ -1,0 +1,77 @@
+"""Pretraining on the page: the charts, and what each phase came to."""
+
+from collections.abc import Mapping
+from xml.etree.ElementTree import Element
+
+from bert.report.markup import Child, tag
+from bert.report.numbers import NONE, fixed, percent, short, whole
+from bert.report.run import Run
+from bert.report.tables import figure, section, table
+
+_DEVICE = ("name", "device", "instruction_set", "precision", "threads", "ranks")
+
+
+def training_section(run: Run, charts: Mapping[str, Element | None]) -> Element:
+    """Charts of the training log over a table of the phases.
+
+    Args:
+        run: The run.
+        charts: Name to drawing; None where nothing was logged.
+    """
+    missing = [name.replace("_", " ") for name, drawing in charts.items() if drawing is None]
+    results = tag(
+        "div", tag("h3", "After each phase"), _phase_table(run), *_devices(run), class_="two"
+    )
+    note = tag("p", f"Not logged in this run: {', '.join(missing)}.", class_="note")
+    return section(
+        "training",
+        "Pretraining",
+        "All phases on one axis. Lines are training means of neighbouring steps, the pale band "
+        "their lowest to highest; dots were measured on instances that were never trained on.",
+        tag("div", *[figure(drawing) for drawing in charts.values()], results, class_="charts"),
+        note if missing else None,
+    )
+
+
+def _phase_table(run: Run) -> Element:
+    rows: list[list[Child]] = []
+    for phase, receipt in run.receipts["pretrain"].items():
+        counts, held_out = receipt["counts"], run.receipts["evaluate"][phase]["metrics"]
+        rows.append(
+            [
+                phase,
+                whole(counts["steps"]),
+                whole(counts["sequences"]),
+                short(counts["tokens"]),
+                fixed(held_out.get("mlm_loss"), 3),
+                percent(held_out.get("mlm_accuracy")),
+                fixed(held_out.get("nsp_loss"), 3),
+                percent(held_out.get("nsp_accuracy")),
+            ]
+        )
+    measured = ["MLM loss", "MLM accuracy", "NSP loss", "NSP accuracy"]
+    columns = ["Phase", "Steps", "Sequences", "Tokens", *measured]
+    return table(columns, rows, label="Held-out loss and accuracy of each phase")
+
+
+def _devices(run: Run) -> list[Element]:
+    """What the phases were trained on, a line for each device."""
+    found: dict[str, list[str]] = {}
+    for phase, receipt in run.receipts["pretrain"].items():
+        if receipt.get("device"):
+            found.setdefault(_describe(receipt["device"]), []).append(phase)
+    return [
+        tag("p", tag("strong", ", ".join(phases)), f" on {words}.", class_="note")
+        for words, phases in found.items()
+    ]
+
+
+def _describe(device: Mapping[str, object]) -> str:
+    """The facts of a device: the known ones first, then the others by name."""
+    names = sorted(device, key=lambda n: (_DEVICE.index(n) if n in _DEVICE else len(_DEVICE), n))
+    facts = [f"{name.replace('_', ' ')} {_fact(device[name])}" for name in names]
+    return ", ".join(facts).removeprefix("name ")
+
+
+def _fact(value: object) -> str:
+    return NONE if value is None else str(value)

@@ -1,0 +1,1 @@
+"""Fine-tuning tasks: features, decoding and official metrics, in numpy."""

@@ -1,0 +1,1 @@
+"""Devices, ranks, checkpoints and the loops."""

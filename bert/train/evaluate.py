@@ -1,0 +1,83 @@
+"""Masked-token and next-sentence loss and accuracy on held-out instances."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bert.data.batches import Corpus, read_all
+from bert.data.masking import MaskingConfig
+from bert.model.heads import BertForPretraining, PretrainingLogits
+from bert.train.config import RuntimeConfig
+from bert.train.device import DeviceBatch, autocast, to_device
+from bert.train.distributed import Ranks
+
+
+class LossSums(NamedTuple):
+    """Sums over a micro-batch, float tensors without shape."""
+
+    mlm_loss: Tensor
+    nsp_loss: Tensor  # 0 in a model without next-sentence head
+    mlm_correct: Tensor
+    nsp_correct: Tensor
+
+
+def run_model(model: BertForPretraining, batch: DeviceBatch) -> PretrainingLogits:
+    """The forward pass on a micro-batch."""
+    logits: PretrainingLogits = model(
+        batch.input_ids,
+        batch.segment_ids,
+        batch.position_ids,
+        batch.sequences,
+        batch.masked_lm_positions,
+    )
+    return logits
+
+
+def loss_sums(logits: PretrainingLogits, batch: DeviceBatch) -> LossSums:
+    """Cross entropies in nats, summed in fp32 over predicted tokens and over instances."""
+    mlm_logits = logits.mlm_logits.float()
+    mlm_loss = F.cross_entropy(mlm_logits, batch.masked_lm_ids, reduction="sum")
+    mlm_correct = (mlm_logits.detach().argmax(-1) == batch.masked_lm_ids).sum()
+    if logits.nsp_logits is None:
+        zero = torch.zeros_like(mlm_loss)
+        return LossSums(mlm_loss, zero, mlm_correct, zero)
+    nsp_logits = logits.nsp_logits.float()
+    nsp_loss = F.cross_entropy(nsp_logits, batch.next_sentence_labels, reduction="sum")
+    nsp_correct = (nsp_logits.detach().argmax(-1) == batch.next_sentence_labels).sum()
+    return LossSums(mlm_loss, nsp_loss, mlm_correct, nsp_correct)
+
+
+@torch.no_grad()
+def evaluate(
+    model: BertForPretraining, corpus: Corpus, masking: MaskingConfig, *, seed: int,
+    limit: int | None, runtime: RuntimeConfig, device: torch.device, ranks: Ranks,
+) -> dict[str, float | None]:  # fmt: skip
+    """Losses (nats) and accuracies (0 to 1) on the first `limit` instances, masked by `seed`.
+
+    All ranks share the work and get the same result. The model is in training mode afterwards if
+    it was before. The keys are those of an "evaluate" line in metrics.jsonl.
+    """
+    training = model.training
+    model.eval()
+    totals = [0.0] * 6  # four sums, predicted tokens, instances
+    for micro in read_all(
+        corpus, micro_batch_tokens=runtime.micro_batch_tokens, masking=masking, seed=seed,
+        limit=limit, rank=ranks.rank, world=ranks.world,
+    ):  # fmt: skip
+        batch = to_device(micro, device)
+        with autocast(runtime, device):
+            logits = run_model(model, batch)
+        sums = [float(value) for value in loss_sums(logits, batch)]
+        counts = [len(micro.masked_lm_ids), len(micro.next_sentence_labels)]
+        totals = [a + b for a, b in zip(totals, sums + counts, strict=True)]
+    model.train(training)
+    mlm_loss, nsp_loss, mlm_correct, nsp_correct, tokens, instances = ranks.sum(totals, device)
+    has_nsp = model.cls.seq_relationship is not None
+    return {
+        "mlm_loss": mlm_loss / tokens,
+        "mlm_accuracy": mlm_correct / tokens,
+        "nsp_loss": nsp_loss / instances if has_nsp else None,
+        "nsp_accuracy": nsp_correct / instances if has_nsp else None,
+    }

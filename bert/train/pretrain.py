@@ -1,0 +1,364 @@
+"""One phase of pretraining: the step, the loop, and where a run starts or goes on."""
+
+import json
+import logging
+import math
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from bert.data.batches import Corpus, MicroBatch, Reading, StepBatch, prefetch, read_steps
+from bert.data.randomness import make_key
+from bert.log import Progress, human_time
+from bert.model.bert import initialize
+from bert.model.config import ModelConfig
+from bert.model.heads import BertForPretraining
+from bert.optim.clip import clip_by_global_norm
+from bert.optim.groups import make_optimizer
+from bert.optim.moments import MomentOptimizer, reset_step, set_learning_rate
+from bert.optim.schedule import learning_rate_factor
+from bert.train.checkpoint import (
+    check_checkpoint,
+    list_steps,
+    load_checkpoint,
+    load_optimizer,
+    load_weights,
+    prune,
+    save_checkpoint,
+    step_folder,
+)
+from bert.train.config import PhaseConfig, RuntimeConfig
+from bert.train.device import autocast, probe_flops, to_device, training_flops
+from bert.train.distributed import Ranks
+from bert.train.evaluate import evaluate, loss_sums, run_model
+from bert.train.stop import StopSignal
+
+logger = logging.getLogger(__name__)
+
+
+class Setup(NamedTuple):
+    """All that a phase is made of, the same on every rank but for `ranks` and `device`."""
+
+    phase: int  # 1 or 2, mixed into every seed
+    config: PhaseConfig
+    model: ModelConfig
+    runtime: RuntimeConfig
+    train: Corpus
+    held_out: Corpus
+    ranks: Ranks
+    device: torch.device
+
+
+class StepResult(NamedTuple):
+    """What one optimizer step did, over all ranks. Losses are means in nats."""
+
+    mlm_loss: float
+    nsp_loss: float
+    gradient_norm: float
+    tokens: int
+    masked_tokens: int
+    flops: float
+
+
+def build(setup: Setup) -> tuple[BertForPretraining, MomentOptimizer]:
+    """The freshly initialised model on its device, and its optimizer."""
+    model = BertForPretraining(setup.model, setup.train.info.vocab_size)
+    generator = torch.Generator().manual_seed(setup.config.seed)
+    initialize(model, setup.model.initializer_range, generator)
+    model.to(setup.device).train()
+    return model, make_optimizer(model.named_parameters(), setup.config.optimizer)
+
+
+def identity(setup: Setup) -> dict[str, Any]:
+    """What a checkpoint must share with this run to be loaded into it."""
+    return {
+        "model": setup.model.model_dump(),
+        "vocab_size": setup.train.info.vocab_size,
+        "vocabulary_sha256": setup.train.info.vocabulary_sha256,
+    }
+
+
+def start_from_previous(
+    setup: Setup, model: BertForPretraining, optimizer: MomentOptimizer, folder: Path
+) -> None:
+    """NVIDIA's phase switch: weights and moments of the last phase, the step counted from 0.
+
+    Raises:
+        CheckpointError: The checkpoint is of another model or vocabulary.
+    """
+    loaded = load_checkpoint(folder)
+    check_checkpoint(folder, loaded.state, identity(setup))
+    load_weights(model, loaded.model, folder)
+    load_optimizer(model, optimizer, loaded.optimizer, folder)
+    reset_step(optimizer)
+
+
+def train_step(
+    setup: Setup, model: BertForPretraining, optimizer: MomentOptimizer, batch: StepBatch
+) -> StepResult:
+    """One optimizer step on this rank's share of a batch.
+
+    The loss is the mean over all predicted tokens of the global batch plus the mean over all its
+    instances, whatever the micro-batches and ranks.
+
+    Raises:
+        RuntimeError: The loss or the gradient is not finite; the weights are as before.
+    """
+    counts = [_counts(setup, micro) for micro in batch.micro_batches]
+    summed = setup.ranks.sum([math.fsum(c) for c in zip(*counts, strict=True)], setup.device)
+    tokens, masked_tokens, flops = summed
+    optimizer.zero_grad(set_to_none=True)
+    mlm_sum = nsp_sum = 0.0
+    for number, micro in enumerate(batch.micro_batches):
+        # Dropout, too, is a function of the step: nothing to save, nothing to restore.
+        torch.manual_seed(_dropout_seed(setup, batch.step, number))
+        moved = to_device(micro, setup.device)
+        with autocast(setup.runtime, setup.device):
+            logits = run_model(model, moved)
+        sums = loss_sums(logits, moved)
+        loss = sums.mlm_loss / masked_tokens + sums.nsp_loss / setup.config.batch
+        loss.backward()  # type: ignore[no-untyped-call]
+        mlm_sum += float(sums.mlm_loss.detach())
+        nsp_sum += float(sums.nsp_loss.detach())
+    setup.ranks.sum_gradients(model.parameters())
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    norm = float(clip_by_global_norm(gradients, setup.config.optimizer.max_grad_norm))
+    mlm_sum, nsp_sum = setup.ranks.sum([mlm_sum, nsp_sum], setup.device)
+    mlm_loss, nsp_loss = mlm_sum / masked_tokens, nsp_sum / setup.config.batch
+    if not math.isfinite(mlm_loss + nsp_loss + norm):
+        raise RuntimeError(
+            f"Step {batch.step} has mlm_loss {mlm_loss}, nsp_loss {nsp_loss} and gradient norm "
+            f"{norm}; all must be finite. The weights of step {batch.step - 1} were kept. Lower "
+            "learning_rate or max_grad_norm, or use precision fp32."
+        )
+    optimizer.step()
+    return StepResult(mlm_loss, nsp_loss, norm, int(tokens), int(masked_tokens), flops)
+
+
+def pretrain(
+    setup: Setup, model: BertForPretraining, optimizer: MomentOptimizer, *, running: Path,
+    previous: Path | None, stop: StopSignal,
+) -> dict[str, int] | None:  # fmt: skip
+    """Trains until the last step, going on from the newest running checkpoint if there is one.
+
+    Args:
+        setup: The phase.
+        model: As `build` made it; trained in place.
+        optimizer: As `build` made it.
+        running: Folder of this run's checkpoints and metrics.jsonl; it names the run's identity.
+        previous: Final checkpoint of the previous phase, or None.
+        stop: Asked after every step, on all ranks.
+
+    Returns:
+        Totals over all steps (steps, sequences, tokens, masked_tokens), or None if it was stopped.
+    """
+    totals = _resume(setup, model, optimizer, running, previous)
+    first = totals["steps"] + 1
+    metrics = MetricsFile(running / "metrics.jsonl", totals["steps"], setup.ranks.rank == 0)
+    clock = _Clock(setup, first)
+    steps = range(first, setup.config.steps + 1)
+    for batch in prefetch(read_steps(setup.train, steps, _reading(setup))):
+        rate = setup.config.learning_rate * learning_rate_factor(
+            batch.step, setup.config.steps, setup.config.schedule
+        )
+        set_learning_rate(optimizer, rate)
+        result = train_step(setup, model, optimizer, batch)
+        _count(totals, result, setup.config.batch)
+        last = batch.step == setup.config.steps
+        clock.tick(batch.step, result, rate, metrics)
+        if last or batch.step % setup.config.evaluate_every == 0:
+            clock.pause()
+            metrics.write("evaluate", batch.step, **_evaluate(setup, model))
+        stopping = setup.ranks.any(stop.received, setup.device)
+        if last or stopping or batch.step % setup.runtime.checkpoint_every == 0:
+            clock.pause()
+            _save(setup, model, optimizer, running, totals)
+        if stopping and not last:
+            return None
+    clock.close()
+    return totals
+
+
+def _reading(setup: Setup) -> Reading:
+    return Reading(
+        setup.config.seed,
+        setup.phase,
+        setup.config.batch,
+        setup.config.masking,
+        setup.runtime.micro_batch_tokens,
+        setup.ranks.rank,
+        setup.ranks.world,
+    )
+
+
+def _counts(setup: Setup, micro: MicroBatch) -> tuple[int, int, float]:
+    lengths = tuple((micro.cu_seqlens[1:] - micro.cu_seqlens[:-1]).tolist())
+    masked = len(micro.masked_lm_ids)
+    vocab_size = setup.train.info.vocab_size
+    return sum(lengths), masked, training_flops(setup.model, vocab_size, lengths, masked)
+
+
+def _dropout_seed(setup: Setup, step: int, micro_batch: int) -> int:
+    key = make_key(setup.config.seed, setup.phase, step, micro_batch, setup.ranks.rank)
+    return int(key) >> 1
+
+
+def _count(totals: dict[str, int], result: StepResult, batch: int) -> None:
+    totals["steps"] += 1
+    totals["sequences"] += batch
+    totals["tokens"] += result.tokens
+    totals["masked_tokens"] += result.masked_tokens
+
+
+def _evaluate(setup: Setup, model: BertForPretraining) -> dict[str, float | None]:
+    return evaluate(
+        model,
+        setup.held_out,
+        setup.config.masking,
+        seed=setup.config.seed,
+        limit=setup.config.evaluate_instances,
+        runtime=setup.runtime,
+        device=setup.device,
+        ranks=setup.ranks,
+    )
+
+
+def _save(
+    setup: Setup, model: BertForPretraining, optimizer: MomentOptimizer, running: Path,
+    totals: dict[str, int],
+) -> None:  # fmt: skip
+    if setup.ranks.rank == 0:
+        state = {
+            "phase": setup.phase,
+            "optimizer_step": optimizer.param_groups[0]["step"],
+            "totals": totals,
+        }
+        folder = step_folder(running, totals["steps"])
+        save_checkpoint(folder, model, optimizer, state | identity(setup))
+        logger.info("saved %s", folder)
+        prune(running, setup.runtime.keep_last, setup.runtime.keep_every)
+    setup.ranks.barrier()
+
+
+def _resume(
+    setup: Setup, model: BertForPretraining, optimizer: MomentOptimizer, running: Path,
+    previous: Path | None,
+) -> dict[str, int]:  # fmt: skip
+    steps = list_steps(running)
+    if not steps:
+        if previous is not None:
+            start_from_previous(setup, model, optimizer, previous)
+            logger.info("starting from the weights and moments of %s", previous)
+        return {"steps": 0, "sequences": 0, "tokens": 0, "masked_tokens": 0}
+    folder = step_folder(running, steps[-1])
+    loaded = load_checkpoint(folder)
+    check_checkpoint(folder, loaded.state, identity(setup) | {"phase": setup.phase})
+    load_weights(model, loaded.model, folder)
+    load_optimizer(model, optimizer, loaded.optimizer, folder)
+    for group in optimizer.param_groups:
+        group["step"] = loaded.state["optimizer_step"]
+    logger.info("going on from %s", folder)
+    totals: dict[str, int] = loaded.state["totals"]
+    return totals
+
+
+class MetricsFile:
+    """metrics.jsonl: one JSON object a line; lines past the resumed step are dropped on opening."""
+
+    def __init__(self, path: Path, step: int, active: bool) -> None:
+        """Opens `path` behind its lines up to `step`; only the active rank writes."""
+        self._path, self._active = path, active
+        if not active:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= step]
+        path.write_text("".join(line + "\n" for line in kept), "utf-8")
+
+    def write(self, kind: str, step: int, **values: Any) -> None:
+        """Appends one line; a float that JSON has no name for is refused."""
+        if not self._active:
+            return
+        rounded = {k: _significant(v) for k, v in values.items()}
+        line = json.dumps({"kind": kind, "step": step} | rounded, allow_nan=False)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+        if kind == "evaluate":
+            logger.info("held out at step %d: %s", step, rounded)
+
+
+def _significant(value: Any) -> Any:
+    return float(f"{value:.7g}") if isinstance(value, float) else value
+
+
+def _whole_lines(path: Path) -> list[str]:
+    if not path.exists():
+        return []
+    # A process that was killed may have left half a line at the end.
+    text = path.read_text("utf-8")
+    return text[: text.rfind("\n") + 1].splitlines()
+
+
+class _Clock:
+    """Speed between two log lines, evaluation and saving not counted, and the progress shown."""
+
+    def __init__(self, setup: Setup, first: int) -> None:
+        self._setup = setup
+        self._probe = probe_flops(setup.device, setup.runtime) * setup.ranks.world
+        name, total = f"pretrain phase {setup.phase}", setup.config.steps
+        self._progress = Progress(name, total, start=first - 1) if setup.ranks.rank == 0 else None
+        self._start_window()
+
+    def _start_window(self) -> None:
+        self._seconds, self._tokens, self._flops, self._steps = 0.0, 0, 0.0, 0
+        self._since: float = time.perf_counter()
+
+    def pause(self) -> None:
+        self._since = math.nan  # the next tick starts a new measurement
+
+    def tick(self, step: int, result: StepResult, rate: float, metrics: MetricsFile) -> None:
+        now = time.perf_counter()
+        if not math.isnan(self._since):
+            self._seconds += now - self._since
+            self._tokens += result.tokens
+            self._flops += result.flops
+            self._steps += 1
+        self._since = now
+        due = step % self._setup.config.log_every == 0 or step == self._setup.config.steps
+        values = self._values(result, rate)
+        if self._progress is not None:
+            eta = self._progress.eta_s(step)
+            self._progress.update(step, lambda: _line(values, eta), log=due)
+        if due:
+            metrics.write("train", step, **values)
+            self._start_window()
+
+    def _values(self, result: StepResult, rate: float) -> dict[str, Any]:
+        measured = self._steps > 0 and self._seconds > 0
+        batch = self._setup.config.batch
+        return {
+            "loss": result.mlm_loss + result.nsp_loss,
+            "mlm_loss": result.mlm_loss,
+            "nsp_loss": result.nsp_loss,
+            "learning_rate": rate,
+            "gradient_norm": result.gradient_norm,
+            "tokens_per_s": self._tokens / self._seconds if measured else None,
+            "sequences_per_s": self._steps * batch / self._seconds if measured else None,
+            "step_time_s": self._seconds / self._steps if measured else None,
+            "mfu": self._flops / self._seconds / self._probe if measured else None,
+        }
+
+    def close(self) -> None:
+        if self._progress is not None:
+            self._progress.close()
+
+
+def _line(values: dict[str, Any], eta_s: float) -> str:
+    text = (
+        f"loss {values['loss']:.3f} (mlm {values['mlm_loss']:.3f} nsp {values['nsp_loss']:.3f}) | "
+        f"lr {values['learning_rate']:.1e}"
+    )
+    if values["tokens_per_s"]:
+        text += f" | {values['tokens_per_s']:,.0f} tok/s | MFU {values['mfu']:.0%}"
+    return text + (f" | {human_time(eta_s)} left" if math.isfinite(eta_s) else "")

@@ -1,0 +1,117 @@
+"""pretrain: one phase of pretraining, resumable at any moment.
+
+In: the shards of the phase, held-out instances, the previous phase's checkpoint. Out: the phase's
+final checkpoint, metrics.jsonl and manifest. Running checkpoints stand beside, in running/.
+"""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from bert import log
+from bert.config import load_section
+from bert.data.batches import Corpus
+from bert.data.shards import check_same
+from bert.manifest import (
+    atomic_directory,
+    atomic_file,
+    code_digest,
+    listed_files,
+    sha256_json,
+    write_manifest,
+)
+from bert.model.config import ModelConfig
+from bert.train.checkpoint import checkpoint_digests, list_steps, step_folder
+from bert.train.config import PhaseConfig, RuntimeConfig
+from bert.train.device import choose_device, describe_device
+from bert.train.distributed import find_ranks, join, leave
+from bert.train.pretrain import Setup, build, pretrain
+from bert.train.stop import UNFINISHED, StopSignal
+
+
+def main() -> None:
+    """Opens the doors, trains, and lets rank 0 write the outputs."""
+    args = parse_args()
+    ranks = find_ranks()
+    log.setup(args.log if ranks.rank == 0 else None, rank=ranks.rank)
+    stop = StopSignal()
+    runtime = load_section(RuntimeConfig, args.runtime)
+    device = choose_device(runtime, ranks.local_rank)
+    join(ranks, device)
+    config = load_section(PhaseConfig, args.config)
+    model_config = load_section(ModelConfig, args.model)
+    inputs, shards, held_out = open_data(args)
+    setup = Setup(
+        args.phase, config, model_config, runtime, Corpus(shards), Corpus(held_out), ranks, device
+    )
+    check_same(held_out[0], setup.held_out.info, setup.train.info, companion=str(shards[0]))
+    previous = args.previous if config.start == "previous" else None
+    if previous:
+        inputs |= {f"previous/{k}": v for k, v in checkpoint_digests(previous).items()}
+    identity = [config.model_dump(), model_config.model_dump(), inputs, code_digest("pretrain")]
+    running = args.output / "running" / sha256_json(identity)[:16]
+    model, optimizer = build(setup)
+    totals = pretrain(setup, model, optimizer, running=running, previous=previous, stop=stop)
+    if totals is None:
+        leave(ranks)
+        sys.exit(UNFINISHED)
+    if ranks.rank == 0:
+        parameters = sum(p.numel() for p in model.parameters())
+        finish(args, setup, running, inputs, totals | {"parameters": parameters})
+    leave(ranks)
+
+
+def open_data(args: argparse.Namespace) -> tuple[dict[str, str], list[Path], list[Path]]:
+    """Digests of all inputs, the shard files in order, and the held-out files."""
+    shards = [pair for path in args.shards for pair in listed_files(path, stage="shard")]
+    shards.sort(key=lambda pair: pair[0].name)
+    held_out = listed_files(args.held_out, stage="encode")
+    digests = {file.name: digest for file, digest in [*shards, *held_out]}
+    return digests, [file for file, _ in shards], [file for file, _ in held_out]
+
+
+def finish(
+    args: argparse.Namespace,
+    setup: Setup,
+    running: Path,
+    inputs: dict[str, str],
+    counts: dict[str, int],
+) -> None:
+    """Moves the last running checkpoint and the metrics to their places and writes the manifest."""
+    final = args.output / "checkpoint"
+    last = step_folder(running, list_steps(running)[-1])
+    with atomic_directory(final) as temporary:
+        shutil.copytree(last, temporary, dirs_exist_ok=True)
+    with atomic_file(args.output / "metrics.jsonl") as temporary:
+        shutil.copyfile(running / "metrics.jsonl", temporary)
+    write_manifest(
+        args.output / "manifest.json",
+        stage="pretrain",
+        config={"phase": setup.config.model_dump(), "model": setup.model.model_dump()},
+        inputs=inputs,
+        counts=counts,
+        outputs=[*final.iterdir(), args.output / "metrics.jsonl"],
+        device=describe_device(setup.device, setup.runtime) | {"ranks": setup.ranks.world},
+        checkpoint=checkpoint_digests(final),
+    )
+    shutil.rmtree(running)
+
+
+def parse_args() -> argparse.Namespace:
+    """Paths and the phase."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", type=Path, required=True, help="section pretrain.<phase>")
+    parser.add_argument("--model", type=Path, required=True, help="section model")
+    parser.add_argument("--runtime", type=Path, required=True, help="section runtime")
+    parser.add_argument("--phase", type=int, required=True)
+    parser.add_argument("--shards", type=Path, nargs="+", required=True, help="manifests of shard")
+    parser.add_argument("--held-out", type=Path, required=True, help="manifest of encode")
+    parser.add_argument("--previous", type=Path, help="checkpoint of the previous phase")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--log", type=Path)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
