@@ -24,6 +24,7 @@ class Section(BaseModel):
 
     A null removes a key that this section does not have: an overlay that chooses another kind of
     a section drops the old kind's keys with it, because overlays can add and change but not erase.
+    A null under a name that looks like a mistyped key is refused like any unknown key.
     """
 
     model_config = ConfigDict(
@@ -35,14 +36,21 @@ class Section(BaseModel):
     def _drop_removed(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        return {k: v for k, v in values.items() if v is not None or k in cls.model_fields}
+        known = cls.model_fields
+        return {
+            key: value
+            for key, value in values.items()
+            if value is not None
+            or key in known
+            or difflib.get_close_matches(key, known, cutoff=0.8)
+        }
 
 
 SectionT = TypeVar("SectionT", bound=Section)
 
 
 def knob(description: str, **constraints: Any) -> Any:
-    """Declares a required field with its one-sentence description (unit included) and range.
+    """Declares a field with its one-sentence description (unit included) and range, no default.
 
     Args:
         description: What the value means, with its unit and, if published, its source.
@@ -68,7 +76,7 @@ def check(model: type[SectionT], values: Any, *, where: str, path: str = "") -> 
         return model.model_validate_json(json.dumps(values, default=str), strict=True)
     except ValidationError as error:
         found = [_problem(model, values, path, e) for e in error.errors()]  # type: ignore[arg-type]
-        problems = list(dict.fromkeys(found))
+        problems = list(dict.fromkeys(line for text in found for line in text.splitlines()))
         lines = "\n".join(f"  - {p}" for p in problems)
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise ConfigError(f"{count} in the configuration ({where}):\n{lines}") from None

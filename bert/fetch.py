@@ -28,22 +28,27 @@ class FetchError(ValueError):
 
 
 class RawFile(Section):
-    """One raw item: a local file, a local folder, or a file on the web."""
+    """One raw item: a local file, a local folder, or a file on the web.
+
+    What is not known of it may be left out: an item is replaced as a whole by an overlay, so its
+    absent keys cannot hide a value that stands elsewhere.
+    """
 
     location: str = knob(
         "local path of a file or folder, relative to the working directory, or an http(s) address",
         min_length=1,
     )
-    size: int | None = knob("size of the file in bytes, or null if unknown", ge=1)
+    size: int | None = knob("size of the file in bytes", ge=1, default=None)
     sha256: str | None = knob(
-        "sha256 of the file in hexadecimal, or null if unknown", pattern=r"^[0-9a-fA-F]{64}$"
+        "sha256 of the file in hexadecimal", pattern=r"^[0-9a-fA-F]{64}$", default=None
     )
     md5: str | None = knob(
-        "md5 of the file in hexadecimal, as many sites publish it, or null",
+        "md5 of the file in hexadecimal, as many sites publish it",
         pattern=r"^[0-9a-fA-F]{32}$",
+        default=None,
     )
     md5_list: str | None = knob(
-        "path, relative to the folder, of an md5sum list of its files, or null", min_length=1
+        "path, relative to the folder, of an md5sum list of its files", min_length=1, default=None
     )
 
     @property

@@ -1,6 +1,7 @@
 """Logging: plain lines in the rule's log file, warnings and a progress bar on the terminal."""
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from types import TracebackType
 from typing import Any
 
 from tqdm import tqdm
+
+from bert import leash
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +23,7 @@ def setup(log: Path | None, *, rank: int = 0) -> None:
 
     An exception that ends the program is written to the log file with its traceback; one that
     tells the user about wrong input (ValueError, OSError) is shown on the terminal as one line.
+    From here on the process also follows the workflow that started it, see `bert.leash`.
 
     Args:
         log: The rule's log file, or None when a person runs the script by hand.
@@ -39,6 +43,7 @@ def setup(log: Path | None, *, rank: int = 0) -> None:
     logging.basicConfig(level=level, handlers=handlers, force=True)
     logging.captureWarnings(True)
     sys.excepthook = _report_exception
+    leash.follow(os.environ)
 
 
 def _report_exception(

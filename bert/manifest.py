@@ -35,6 +35,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 _LIBRARIES = (
+    "charset-normalizer",
     "h5py",
     "numpy",
     "safetensors",

@@ -103,6 +103,19 @@ class Recipe(Section):
         numbers = range(int(job) * parts // jobs, (int(job) + 1) * parts // jobs)
         return [f"parts/part-{n:05d}-of-{parts:05d}" for n in numbers]
 
+    def encoded(self, phase: str, ending: str = "") -> list[str]:
+        """Outputs of all encode jobs of a phase for the graph, without the held-out one."""
+        return [f"<results>/encode/phase{phase}/{job:03d}{ending}" for job in self.encode_jobs()]
+
+    def sharded(self, phase: str, ending: str = "") -> list[str]:
+        """Outputs of all shard jobs of a phase for the graph."""
+        return [f"<results>/shard/phase{phase}/{job:03d}{ending}" for job in self.shard_jobs()]
+
+    def previous_checkpoint(self, phase: str) -> list[str]:
+        """Final checkpoint of the phase before, if there is one, for the graph."""
+        before = int(phase) - 1
+        return [f"<results>/pretrain/phase{before}/checkpoint"] if before else []
+
     def shard_jobs(self) -> range:
         """Numbers of the shard jobs of a phase; never more than shards."""
         return range(min(self.shard.jobs, self.shard.shards))
@@ -121,12 +134,61 @@ class Recipe(Section):
                 paths.append(location)
         return paths
 
+    def missing_raw(self) -> list[str]:
+        """Problems with local raw items that are gone and were never fetched as they are named.
+
+        Raw files may be deleted once they are extracted. But a location that was changed to one
+        that does not exist would otherwise go unseen: Snakemake takes what an earlier
+        configuration fetched for good when the new input is missing.
+        """
+        problems = []
+        for name, items in self.fetch.items():
+            used = Path(self.results) / "config" / f"fetch.{name}.json"
+            if used.exists() and json.loads(used.read_text("utf-8")) == self.section(
+                f"fetch.{name}"
+            ):
+                continue
+            problems += [
+                f"fetch.{name} names {location}, which does not exist; expected a file or folder "
+                "there, relative to the working directory. Correct the location."
+                for location in (
+                    self.locate(item.location) for item in items or [] if not item.is_url
+                )
+                if not Path(location).exists() and not location.startswith(self.results + "/")
+            ]
+        return problems
+
     def locate(self, location: str) -> str:
         """`location` with <results> replaced by this run's folder."""
         return location.replace("<results>", self.results)
 
+    def jobs(self) -> dict[str, list[str]]:
+        """Stage to the jobs of this run, as their receipts are named."""
+        phases = [f"phase{number}" for number in self.phases]
+        held_out = [f"{phase}/held_out" for phase in phases]
+        return {
+            "extract": self.sources,
+            "encode": [f"{p}/{job:03d}" for p in phases for job in self.encode_jobs()] + held_out,
+            "shard": [f"{p}/{job:03d}" for p in phases for job in self.shard_jobs()],
+            "pretrain": phases,
+            "evaluate": phases,
+            "finetune": self.runs(),
+            "score": self.runs(),
+        }
+
+    def runs(self) -> list[str]:
+        """Fine-tuning runs as "task/start/seed-n"."""
+        return [
+            f"{task}/{start}/seed-{seed}"
+            for task, section in self.tasks.items()
+            for start in section.starts
+            for seed in section.seeds
+        ]
+
     def section(self, path: str) -> Any:
-        """Plain data of one section by its key path, such as "encode.phase1"."""
+        """Plain data of one section by its key path, such as "encode.phase1"; or "jobs"."""
+        if path == "jobs":
+            return self.jobs()
         values = self.model_dump(mode="json")
         for items in values["fetch"].values():
             for item in items or []:

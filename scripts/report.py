@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from bert import log
-from bert.config import load_section
+from bert.config import load_section, load_values
 from bert.manifest import atomic_directory, write_manifest
 from bert.report.config import ReportConfig
 from bert.report.page import write_report
@@ -15,13 +15,14 @@ def main() -> None:
     """Reads a run folder and writes its report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="resolved section `report`")
+    parser.add_argument("--jobs", type=Path, help="stage to its jobs (JSON); default: all found")
     parser.add_argument("--results", type=Path, required=True, help="folder of the run")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument("--log", type=Path, help="log file")
     args = parser.parse_args()
     log.setup(args.log)
     config = load_section(ReportConfig, args.config)
-    run = read_run(args.results)
+    run = read_run(args.results, load_values(args.jobs) if args.jobs else None)
     with atomic_directory(args.output) as folder:
         write_manifest(
             folder / "manifest.json",

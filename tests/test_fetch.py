@@ -595,12 +595,12 @@ def test_the_items_of_one_name_are_read_from_a_json_list(tmp_path: Path) -> None
 
 def test_all_problems_of_a_list_are_told_with_their_places(tmp_path: Path) -> None:
     good = raw("a").model_dump()
-    bad = [good | {"size": 0}, good | {"sha265": "0"}, {"location": "x"}]
+    bad = [good | {"size": 0}, good | {"sha265": "0"}, {"size": 3}]
     with pytest.raises(ConfigError) as caught:
         load_raw_files(config_file(tmp_path, bad))
     assert "fetch.wiki.0.size is 0" in str(caught.value)
     assert "fetch.wiki.1.sha265 is not a known key; did you mean `sha256`?" in str(caught.value)
-    assert "fetch.wiki.2.md5 is missing" in str(caught.value)
+    assert "fetch.wiki.2.location is missing" in str(caught.value)
 
 
 def test_an_empty_and_a_missing_list_are_refused(tmp_path: Path) -> None:

@@ -54,7 +54,8 @@ def num_predictions(lengths: NDArray[np.int64], config: MaskingConfig) -> NDArra
     An instance with fewer ordinary tokens than that has fewer, see `mask_tokens`.
     """
     wanted = np.rint(lengths * config.mask_prob).astype(np.int64)
-    return np.minimum(config.max_predictions, np.maximum(1, wanted))
+    counts: NDArray[np.int64] = np.minimum(config.max_predictions, np.maximum(1, wanted))
+    return counts
 
 
 def mask_tokens(

@@ -18,11 +18,10 @@ def mix(values: U64) -> U64:
     Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014,
     variant 13 of Stafford's mixers.
     """
-    z = values ^ (values >> np.uint64(30))
-    z = z * np.uint64(0xBF58476D1CE4E5B9)
-    z = z ^ (z >> np.uint64(27))
-    z = z * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+    z: U64 = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z ^= z >> np.uint64(31)
+    return z
 
 
 def make_key(*parts: int) -> np.uint64:

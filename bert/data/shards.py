@@ -42,7 +42,8 @@ class Instances(NamedTuple):
     @property
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of each instance, [N] int64."""
-        return np.diff(self.offsets.astype(np.int64))
+        bounds = self.offsets.astype(np.int64)
+        return bounds[1:] - bounds[:-1]
 
 
 class ShardInfo(NamedTuple):

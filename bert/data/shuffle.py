@@ -41,7 +41,7 @@ class Source(NamedTuple):
 
     path: Path
     first: int
-    count: int
+    size: int
 
 
 def list_sources(files: list[Path]) -> tuple[list[Source], ShardInfo]:
@@ -86,7 +86,7 @@ def build_shard(
     sources: list[Source], info: ShardInfo, shard: int, config: ShardConfig, phase: int
 ) -> Instances:
     """The instances of one shard in their order. Memory is that of one shard."""
-    total = sources[-1].first + sources[-1].count
+    total = sources[-1].first + sources[-1].size
     low, high = shard_range(shard, config.shards, total)
     permutation = Permutation(total, make_key(config.seed, phase, 0x73687566))
     pieces, places = [], []
@@ -106,8 +106,8 @@ def _members(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Instances of a file that fall into [low, high), and their places."""
     found, places = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for start in range(0, source.count, _BLOCK):
-        index = np.arange(start, min(start + _BLOCK, source.count))
+    for start in range(0, source.size, _BLOCK):
+        index = np.arange(start, min(start + _BLOCK, source.size))
         place = permutation(index + source.first)
         inside = (place >= low) & (place < high)
         found.append(index[inside])

@@ -36,7 +36,7 @@ class VocabError(ValueError):
 class GivenVocab(Section):
     """A vocabulary that somebody else made."""
 
-    kind: Literal["given"]
+    kind: Literal["given"] = knob("Origin of the vocabulary: a file.")
     raw: str = knob("name of the fetch item that holds vocab.txt", min_length=1)
     lowercase: bool = knob("lower-case the text and strip accents, as uncased vocabularies need")
 
@@ -44,7 +44,7 @@ class GivenVocab(Section):
 class WordPieceVocab(Section):
     """A vocabulary trained on the text parts."""
 
-    kind: Literal["wordpiece"]
+    kind: Literal["wordpiece"] = knob("Origin of the vocabulary: trained on the text parts.")
     size: int = knob("number of tokens, special ones included; Google's uncased: 30522", ge=6)
     lowercase: bool = knob("lower-case the text and strip accents")
     min_frequency: int = knob("occurrences in the corpus below which a pair is not merged", ge=1)

@@ -83,6 +83,22 @@ def read_log(file: Path) -> Log:
     return Log({kind: dict(sorted(found.items())) for kind, found in lines.items()}, other)
 
 
+def curve_table(logs: Mapping[str, Log], kind: str) -> str:
+    """All logged values of one kind as CSV, phases one after the other on one axis of steps.
+
+    Columns: phase, step (counted on through the phases), then the logged quantities.
+    """
+    names = sorted({name for log in logs.values() for line in log.lines[kind].values()
+                    for name in line if name not in {"kind", "step"}})  # fmt: skip
+    rows, before = [["phase", "step", *names]], 0
+    for phase, log in logs.items():
+        for step, line in log.lines[kind].items():
+            values = ["" if line.get(name) is None else str(line[name]) for name in names]
+            rows.append([phase, str(before + step), *values])
+        before += log.last_step
+    return "".join(",".join(row) + "\n" for row in rows)
+
+
 def thin(points: Sequence[tuple[float, float]], limit: int) -> Stroke:
     """Groups points so that at most `limit` are drawn; no value is dropped, all are in a group.
 

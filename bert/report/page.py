@@ -13,6 +13,7 @@ from xml.etree.ElementTree import Element
 from bert.manifest import write_json
 from bert.report.charts import CHARTS
 from bert.report.config import ReportConfig
+from bert.report.curves import curve_table
 from bert.report.figure_costs import costs_figure
 from bert.report.figure_data import flow_figure, lengths_figure
 from bert.report.figure_scores import scores_figure
@@ -39,7 +40,7 @@ _CONTENTS = {
 
 
 def write_report(run: Run, config: ReportConfig, output: Path) -> list[Path]:
-    """Writes `report.html`, `scores.json`, `scores.csv` and `figures/*.svg` into a folder.
+    """Writes `report.html`, `scores.json`, `scores.csv`, `curves_*.csv` and `figures/*.svg`.
 
     Args:
         run: The run, as `read_run` gives it.
@@ -57,6 +58,8 @@ def write_report(run: Run, config: ReportConfig, output: Path) -> list[Path]:
     drawings = figures(run, config, scores, flow)
     (output / "report.html").write_text(page(run, config, scores, flow, drawings), "utf-8")
     (output / "scores.csv").write_text(scores_table(scores), "utf-8")
+    for kind in ("train", "evaluate"):
+        (output / f"curves_{kind}.csv").write_text(curve_table(run.logs, kind), "utf-8")
     write_json(output / "scores.json", scores_document(run, scores))
     (output / "figures").mkdir()
     for name, drawing in drawings.items():

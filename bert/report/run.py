@@ -6,7 +6,7 @@ for: `wikipedia` in `extract/wikipedia/manifest.json`, `phase1/held_out` in
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,11 +77,13 @@ class Run:
         return list(self.receipts["pretrain"])
 
 
-def read_run(results: Path) -> Run:
+def read_run(results: Path, jobs: Mapping[str, Sequence[str]] | None = None) -> Run:
     """Reads a run folder.
 
     Args:
         results: `results/<run>`.
+        jobs: Stage to the jobs that belong to the run as it is configured now; what an earlier
+            configuration left behind is not read. None takes every receipt there is.
 
     Raises:
         FileNotFoundError: A stage left no receipt; names the rule that writes it.
@@ -91,6 +93,8 @@ def read_run(results: Path) -> Run:
     if not results.is_dir():
         raise RunError(f"{results} is not a folder; expected the run's folder, results/<run>.")
     files = {stage: _find(results, stage, pattern) for stage, pattern in LAYOUT.items()}
+    for stage, wanted in (jobs or {}).items():
+        files[stage] = {job: _wanted(results, stage, files[stage], job) for job in wanted}
     receipts = {
         stage: {job: read_manifest(file, stage=stage) for job, file in found.items()}
         for stage, found in files.items()
@@ -143,6 +147,14 @@ def _find(results: Path, stage: str, pattern: str) -> dict[str, Path]:
             f"`{stage}` before the report."
         )
     return {_job(file.relative_to(results), pattern): file for file in found}
+
+
+def _wanted(results: Path, stage: str, found: Mapping[str, Path], job: str) -> Path:
+    if job not in found:
+        raise FileNotFoundError(
+            f"{results / stage} has no receipt of {job!r}; the rule `{stage}` writes it."
+        )
+    return found[job]
 
 
 def _job(path: Path, pattern: str) -> str:

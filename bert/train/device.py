@@ -49,7 +49,8 @@ def to_device(batch: MicroBatch, device: torch.device) -> DeviceBatch:
     """Copies a micro-batch to the device without waiting for it."""
     moved = [torch.from_numpy(array).to(device, non_blocking=True) for array in batch]
     lengths = tuple((batch.cu_seqlens[1:] - batch.cu_seqlens[:-1]).tolist())
-    return DeviceBatch(*moved[:3], Sequences(moved[3], lengths), *moved[4:])
+    ids, segments, positions, ends, *targets = moved
+    return DeviceBatch(ids, segments, positions, Sequences(ends, lengths), *targets)
 
 
 def autocast(config: RuntimeConfig, device: torch.device) -> AbstractContextManager[Any]:

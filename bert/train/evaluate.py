@@ -70,8 +70,8 @@ def evaluate(
         with autocast(runtime, device):
             logits = run_model(model, batch)
         sums = [float(value) for value in loss_sums(logits, batch)]
-        counts = [len(micro.masked_lm_ids), len(micro.next_sentence_labels)]
-        totals = [a + b for a, b in zip(totals, sums + counts, strict=True)]
+        sums += [float(len(micro.masked_lm_ids)), float(len(micro.next_sentence_labels))]
+        totals = [a + b for a, b in zip(totals, sums, strict=True)]
     model.train(training)
     mlm_loss, nsp_loss, mlm_correct, nsp_correct, tokens, instances = ranks.sum(totals, device)
     has_nsp = model.cls.seq_relationship is not None

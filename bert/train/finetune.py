@@ -164,7 +164,7 @@ def _loss(outputs: Any, batch: FeatureBatch) -> Tensor:
 
 def _by_sequence(logits: Tensor, sequences: Sequences) -> Tensor:
     """[T] to [B, L] with minus infinity behind each sequence's end, fp32."""
-    pieces = list(logits.float().split(list(sequences.lengths)))
+    pieces = list(torch.split(logits.float(), list(sequences.lengths)))
     return pad_sequence(pieces, batch_first=True, padding_value=-math.inf)
 
 
@@ -185,7 +185,7 @@ def predict(model: nn.Module, features: list[Feature], tuning: Tuning) -> Any:
             rows.append(outputs.float().cpu().numpy())
             continue
         lengths = list(batch.sequences.lengths)
-        pieces = [x.float().cpu().split(lengths) for x in outputs]
+        pieces = [torch.split(x.float().cpu(), lengths) for x in outputs]
         spans += [(a.numpy(), b.numpy()) for a, b in zip(*pieces, strict=True)]
     return np.concatenate(rows) if rows else spans
 
@@ -210,4 +210,5 @@ def make_batch(features: list[Feature], device: torch.device) -> FeatureBatch:
         np.array([feature.targets for feature in features], np.int64),
     ]
     moved = [torch.from_numpy(array).to(device) for array in arrays]
-    return FeatureBatch(*moved[:3], Sequences(moved[3], lengths), moved[4])
+    ids, segments, positions, ends, targets = moved
+    return FeatureBatch(ids, segments, positions, Sequences(ends, lengths), targets)

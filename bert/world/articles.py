@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bert.world.facts import VALUE_TYPES, Entity, World, sample
+from bert.world.facts import Entity, World, sample
 from bert.world.prose import Sentence, narrate, tell
 
 Paragraph = list[Sentence]
@@ -111,11 +111,26 @@ def _section(
 ) -> list[Paragraph]:
     own = narrate(world, entity, plan.own, rng)
     for relation, count in plan.named:
-        if relation in entity.facts and VALUE_TYPES[entity.kind, relation] != "year":
+        if relation in entity.facts:
             own += some_facts(world, world.entities[entity.facts[relation]], rng, count)
-    paragraphs = [own] if own else []
+    paragraphs = [own + retell(world, own, rng)] if plan.named else [own]
     for relation, count in plan.naming:
         others = [other for other, link in world.about(entity.name) if link == relation]
-        for other in sample(rng, others, _MOST_NAMING):
-            paragraphs.append(some_facts(world, other, rng, count, first=(relation,)))
-    return paragraphs
+        chosen = sample(rng, others, _MOST_NAMING)
+        for i in range(0, len(chosen), 2):
+            told = [
+                sentence
+                for other in chosen[i : i + 2]
+                for sentence in some_facts(world, other, rng, count, first=(relation,))
+            ]
+            paragraphs.append(told + retell(world, told, rng))
+    return [paragraph for paragraph in paragraphs if paragraph]
+
+
+def retell(world: World, told: list[Sentence], rng: np.random.Generator) -> list[Sentence]:
+    """Tells two of the facts just told again, in other words where there are any."""
+    facts = [(sentence.subject, relation) for sentence in told for relation in sentence.told()]
+    return [
+        narrate(world, world.entities[subject], [relation], rng)[0]
+        for subject, relation in sample(rng, facts, 2)
+    ]

@@ -5,7 +5,6 @@ scene, facts are first told and then asked for, confirmed in other words ("Yes")
 ("No"), so that the text itself rewards matching names, finding values and comparing sentences.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from bert.world import names
 from bert.world.articles import some_facts
 from bert.world.facts import Entity, GenerateConfig, World, pick, sample, stream
-from bert.world.prose import Sentence, ask, contradict, narrate, reword, tell, templates_for
+from bert.world.prose import ask, contradict, narrate, reword, tell, templates_for
 
 _WEATHER = ("cold", "warm", "grey", "bright", "quiet", "windy")
 _PARTS = ("morning", "evening", "day", "night")
@@ -119,20 +118,16 @@ def _arrival(stage: _Stage) -> list[str]:
 
 
 def _scene(stage: _Stage) -> list[str]:
-    """A tale of two or three subjects, then talk about what was told."""
-    subjects = sample(stage.rng, _neighbours(stage), int(stage.rng.integers(2, 4)))
-    listed = " and ".join(_called(s) for s in subjects)
-    tale: list[tuple[Entity, Sentence]] = []
-    for subject in subjects:
-        told = some_facts(stage.world, subject, stage.rng, int(stage.rng.integers(2, 4)))
-        tale += [(subject, sentence) for sentence in told]
-    opening = stage.line(pick(stage.rng, _OPENINGS), listed)
-    paragraphs = [f"{opening} {' '.join(s.text() for _, s in tale)}"]
-    facts = [(subject, relation) for subject, s in tale for relation in s.told()]
-    turns: list[Callable[[_Stage, Entity, str], str]] = [_question, _question, _claim, _claim]
-    for subject, relation in sample(stage.rng, facts, 4):
-        paragraphs.append(pick(stage.rng, turns)(stage, subject, relation))
-    if stage.rng.random() < 0.3:
+    """A tale of two subjects, then talk about every fact that was told."""
+    subjects = sample(stage.rng, _neighbours(stage), 2)
+    told = [s for e in subjects for s in some_facts(stage.world, e, stage.rng, 2)]
+    opening = stage.line(pick(stage.rng, _OPENINGS), " and ".join(_called(s) for s in subjects))
+    paragraphs = [f"{opening} {' '.join(s.text() for s in told)}"]
+    facts = [(s.subject, relation) for s in told for relation in s.told()]
+    for subject, relation in sample(stage.rng, facts, len(facts)):
+        turn = pick(stage.rng, (_question, _claim))
+        paragraphs.append(turn(stage, stage.world.entities[subject], relation))
+    if stage.rng.random() < 0.2:
         paragraphs.append(stage.line(pick(stage.rng, _SIGHTS)))
     return paragraphs
 

@@ -146,10 +146,10 @@ def reword(kind: str, template: str, rng: np.random.Generator) -> str:
 
 def _mention(rng: np.random.Generator, entity: Entity, before: list[Sentence]) -> str:
     draw = rng.random()
-    if not before or draw < 0.5:
+    if not before or draw < 0.65:
         return "name"
     others = {VALUE_TYPES[entity.kind, relation] for relation in before[-1].told()}
-    if draw < 0.75 and not others & {"person", "organisation"}:
+    if draw < 0.8 and not others & {"person", "organisation"}:
         return "pronoun"
     return "short"
 

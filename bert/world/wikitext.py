@@ -206,7 +206,8 @@ def _page_xml(page: Page, number: int) -> str:
         "        <username>Chronicler</username>\n        <id>1</id>\n      </contributor>\n"
         f"      <origin>{1000 + number}</origin>\n      <model>wikitext</model>\n"
         "      <format>text/x-wiki</format>\n"
-        f'      <text bytes="{size}" sha1="{sha1}" xml:space="preserve">{escape(page.text)}</text>\n'
+        f'      <text bytes="{size}" sha1="{sha1}" xml:space="preserve">'
+        f"{escape(page.text)}</text>\n"
         f"      <sha1>{sha1}</sha1>\n    </revision>\n  </page>\n"
     )
 

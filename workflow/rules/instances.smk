@@ -65,20 +65,12 @@ rule encode:
         " --output {output.instances:q} --workers {threads} --log {log:q}"
 
 
-def encoded(wildcards, ending=""):
-    """Outputs of all encode jobs of a phase, without the held-out one."""
-    return [
-        f"<results>/encode/phase{wildcards.phase}/{job:03d}{ending}"
-        for job in RECIPE.encode_jobs()
-    ]
-
-
 rule shard:
     """Shuffle all instances of a phase; this job writes its range of the shards."""
     input:
         config="<results>/config/shard.json",
-        manifests=lambda wildcards: encoded(wildcards, ".json"),
-        instances=encoded,
+        manifests=lambda wildcards: RECIPE.encoded(wildcards.phase, ".json"),
+        instances=lambda wildcards: RECIPE.encoded(wildcards.phase),
     output:
         shards=directory("<results>/shard/phase{phase}/{job}"),
         manifest="<results>/shard/phase{phase}/{job}.json",

@@ -7,6 +7,8 @@ rule report:
     """Lay out scores, curves, data, costs and provenance of the run on one page."""
     input:
         config="<results>/config/report.json",
+        jobs="<results>/config/jobs.json",
+        page=collect("bert/report/{name}", name=["page.html", "page.css", "figure.css"]),
         evaluations=expand(
             "<results>/evaluate/phase{phase}/manifest.json", phase=RECIPE.phases
         ),
@@ -14,12 +16,7 @@ rule report:
             "<results>/pretrain/phase{phase}/metrics.jsonl", phase=RECIPE.phases
         ),
         export="<results>/export/manifest.json",
-        scores=[
-            f"<results>/score/{task}/{start}/seed-{seed}/metrics.json"
-            for task, section in RECIPE.tasks.items()
-            for start in section.starts
-            for seed in section.seeds
-        ],
+        scores=expand("<results>/score/{run}/metrics.json", run=RECIPE.runs()),
     output:
         page=report(
             "<results>/report/report.html",
@@ -32,6 +29,7 @@ rule report:
             category="Scores",
         ),
         summary="<results>/report/scores.json",
+        curves=collect("<results>/report/curves_{kind}.csv", kind=["train", "evaluate"]),
         figures=directory("<results>/report/figures"),
     log:
         "<logs>/report/report.log",
@@ -40,8 +38,9 @@ rule report:
     localrule: True
     params:
         code=code_digest("report"),
-        results=RECIPE.results,
+        results=subpath(output.page, ancestor=2),
         folder=subpath(output.page, parent=True),
     shell:
-        "python scripts/report.py --config {input.config:q} --results {params.results:q}"
+        "python scripts/report.py --config {input.config:q} --jobs {input.jobs:q}"
+        " --results {params.results:q}"
         " --output {params.folder:q} --log {log:q}"

@@ -5,31 +5,17 @@
 # deletes the declared outputs of a job that failed, and a run must go on from where it was.
 
 
-def sharded(wildcards, ending=""):
-    """Outputs of all shard jobs of a phase."""
-    return [
-        f"<results>/shard/phase{wildcards.phase}/{job:03d}{ending}"
-        for job in RECIPE.shard_jobs()
-    ]
-
-
-def previous_checkpoint(wildcards):
-    """The phase before, if there is one."""
-    phase = int(wildcards.phase)
-    return f"<results>/pretrain/phase{phase - 1}/checkpoint" if phase > 1 else []
-
-
 rule pretrain:
     """Train one phase, going on from the last running checkpoint if there is one."""
     input:
         config="<results>/config/pretrain.phase{phase}.json",
         model="<results>/config/model.json",
         runtime=ancient("<results>/config/runtime.json"),
-        shards=lambda wildcards: sharded(wildcards, ".json"),
-        shard_folders=sharded,
+        shards=lambda wildcards: RECIPE.sharded(wildcards.phase, ".json"),
+        shard_folders=lambda wildcards: RECIPE.sharded(wildcards.phase),
         held_out="<results>/encode/phase{phase}/held_out.json",
         held_out_folder="<results>/encode/phase{phase}/held_out",
-        previous=previous_checkpoint,
+        previous=lambda wildcards: RECIPE.previous_checkpoint(wildcards.phase),
     output:
         checkpoint=directory("<results>/pretrain/phase{phase}/checkpoint"),
         metrics="<results>/pretrain/phase{phase}/metrics.jsonl",

@@ -1,0 +1,197 @@
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bert.config import ConfigError
+from bert.manifest import ROOT
+from bert.recipe import SCHEMA, Recipe, check_recipe, main, schema
+
+CONFIG = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+RECIPES = sorted((ROOT / "config" / "recipes").glob("*.yaml"))
+
+
+def merge(base, overlay):
+    """Mappings merge key by key, everything else is replaced: Snakemake's rule."""
+    if not isinstance(base, dict) or not isinstance(overlay, dict):
+        return overlay
+    return copy.deepcopy(base) | {
+        key: merge(base.get(key), value) for key, value in overlay.items()
+    }
+
+
+def check_with(**overlay):
+    return check_recipe(merge(CONFIG, overlay))
+
+
+def test_the_default_recipe_is_the_published_bert_large():
+    """NVIDIA DeepLearningExamples, pretrain_config.sh, and Devlin et al. 2019."""
+    recipe = check_recipe(CONFIG)
+
+    one, two = recipe.pretrain.phase1, recipe.pretrain.phase2
+    assert (one.steps, one.batch, recipe.encode.phase1.max_seq_length) == (7038, 65_536, 128)
+    assert (two.steps, two.batch, recipe.encode.phase2.max_seq_length) == (1563, 32_768, 512)
+    assert (one.learning_rate, two.learning_rate) == (6e-3, 4e-3)
+    assert (one.schedule.warmup_proportion, two.schedule.warmup_proportion) == (0.2843, 0.128)
+    assert (one.optimizer.name, one.optimizer.variant) == ("lamb", "nvidia")
+    assert (recipe.split.parts, recipe.shard.shards) == (500, 2048)
+    assert recipe.model.num_hidden_layers == 24
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_is_valid(path):
+    recipe = check_recipe(merge(CONFIG, yaml.safe_load(path.read_text())))
+
+    assert recipe.run != CONFIG["run"], "a recipe must not share the default's results folder"
+
+
+def test_the_committed_schema_is_the_one_of_the_classes():
+    assert json.loads(SCHEMA.read_text()) == schema()
+    assert main(["--check"]) == 0
+
+
+def test_every_knob_of_the_schema_has_a_description():
+    definitions = schema()["$defs"] | {"Recipe": {"properties": schema()["properties"]}}
+    bare = [
+        f"{name}.{key}"
+        for name, definition in definitions.items()
+        for key, field in definition.get("properties", {}).items()
+        if not field.get("description")
+    ]
+
+    assert not bare
+
+
+def test_only_what_may_be_unknown_of_a_raw_file_has_a_default_value():
+    with_default = [
+        f"{name}.{key}"
+        for name, definition in schema()["$defs"].items()
+        for key, field in definition.get("properties", {}).items()
+        if "default" in field
+    ]
+
+    assert with_default == [f"RawFile.{key}" for key in ("size", "sha256", "md5", "md5_list")]
+
+
+def test_unknown_arguments_of_the_schema_command_are_refused(capsys):
+    assert main(["--chek"]) == 2
+    assert "usage" in capsys.readouterr().err
+
+
+def test_all_problems_are_reported_at_once():
+    values = merge(
+        CONFIG,
+        {
+            "split": {"partz": 3},
+            "pretrain": {"phase1": {"learning_rate": "6e-3", "steps": -1}},
+            "finetune": {"mrpc": {"task": {"layout": "xml"}}},
+        },
+    )
+    del values["shard"]["seed"]
+
+    with pytest.raises(ConfigError) as caught:
+        check_recipe(values)
+
+    text = str(caught.value)
+    assert text.startswith("5 problems in the configuration (config/config.yaml and overlays)")
+    assert "split.partz is not a known key; did you mean `parts`?" in text
+    assert 'pretrain.phase1.learning_rate is "6e-3"' in text
+    assert "YAML reads 6e-3 as text, 6.0e-3 as a number" in text
+    assert "pretrain.phase1.steps is -1; it must be greater than or equal to 1" in text
+    assert "finetune.mrpc.task.layout is \"xml\"; it must be 'glue' or 'microsoft'" in text
+
+
+def test_sections_that_disagree_are_each_reported():
+    with pytest.raises(ConfigError) as caught:
+        check_with(
+            vocab={"raw": "nothing"},
+            encode={"phase2": {"max_seq_length": 1024}},
+            extract={"books": {"format": "books", "raw": "books", "pattern": "*.txt",
+                               "chapters_are_documents": True}},
+        )  # fmt: skip
+
+    text = str(caught.value)
+    assert "3 problems" in text
+    assert "vocab.raw is 'nothing', which `fetch` does not have" in text
+    assert "extract.books.raw is 'books', which `fetch` does not have" in text
+    assert "encode.phase2.max_seq_length is 1024, more than model.max_position_embeddings" in text
+
+
+def test_half_a_second_phase_is_refused():
+    with pytest.raises(ConfigError, match="both be there or both be null"):
+        check_with(pretrain={"phase2": None})
+
+
+def test_a_first_phase_cannot_go_on_from_a_previous_one():
+    with pytest.raises(ConfigError, match=r"pretrain.phase1.start is previous"):
+        check_with(pretrain={"phase1": {"start": "previous"}})
+
+
+def test_a_recipe_without_text_is_refused():
+    with pytest.raises(ConfigError, match="extract has no source"):
+        check_with(extract={"wikipedia": None})
+
+
+def test_a_run_name_that_leaves_its_folder_is_refused():
+    with pytest.raises(ConfigError, match=r'run is "\.\./elsewhere"'):
+        check_with(run="../elsewhere")
+
+
+def test_null_drops_a_source_a_task_and_a_phase():
+    recipe = check_with(finetune={"mrpc": None}, encode={"phase2": None}, pretrain={"phase2": None})
+
+    assert list(recipe.tasks) == ["squad"]
+    assert recipe.phases == [1]
+    assert recipe.jobs()["pretrain"] == ["phase1"]
+
+
+def test_a_mistyped_key_with_null_is_refused():
+    with pytest.raises(ConfigError, match=r"runtime.keep_evry is not a known key; did you mean"):
+        check_with(runtime={"keep_evry": None})
+
+
+@pytest.mark.parametrize(("parts", "jobs"), [(500, 25), (7, 3), (3, 25)])
+def test_encode_jobs_share_the_parts_without_gap_or_overlap(parts, jobs):
+    recipe = check_with(split={"parts": parts}, encode={"jobs": jobs})
+
+    named = [name for job in recipe.encode_jobs() for name in recipe.parts_of_job(f"{job:03d}")]
+
+    assert named == [f"parts/part-{n:05d}-of-{parts:05d}" for n in range(parts)]
+    assert recipe.parts_of_job("held_out") == ["held_out.txt"]
+
+
+def test_a_folder_stands_in_the_graph_for_the_files_in_it(tmp_path):
+    for name in ("a.txt", "deep/b.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    item = {"location": str(tmp_path)}
+    recipe = check_with(fetch={"books": [item]})
+
+    inputs = [Path(path).relative_to(tmp_path).as_posix() for path in recipe.local_inputs("books")]
+
+    assert inputs == ["a.txt", "deep/b.txt"]
+    assert recipe.local_inputs("wikipedia") == []
+
+
+def test_results_in_a_location_is_the_folder_of_the_run():
+    item = {"location": "<results>/generate/books"}
+    recipe = check_with(run="mine", fetch={"books": [item]})
+
+    assert recipe.section("fetch.books")[0]["location"] == "results/mine/generate/books"
+    assert recipe.local_inputs("books") == ["results/mine/generate/books"]
+
+
+def test_a_section_is_found_by_its_key_path():
+    recipe = check_recipe(CONFIG)
+
+    assert recipe.section("encode.phase2") == CONFIG["encode"]["phase2"]
+
+
+@pytest.mark.parametrize(("processes", "command"), [(1, "python"), (4, "--nproc-per-node 4")])
+def test_several_processes_are_started_by_torchrun(processes, command):
+    recipe = check_with(runtime={"processes": processes})
+
+    assert recipe.launcher.endswith(command)
+    assert isinstance(recipe, Recipe)
