@@ -10,37 +10,39 @@ from itertools import product
 # Accents all exist in Latin-1, so every book can be written in any of the encodings.
 FIRST_NAMES = {
     "she": (
-        *("Mara", "Tilda", "Anna", "Clara", "Dora", "Edith", "Flora", "Greta"),
-        *("Hanna", "Ida", "Julia", "Lena", "Nora", "Olga", "Zo\u00eb", "Ren\u00e9e"),
+        *("Mara", "Tilda", "Anna", "Clara", "Dora", "Edith", "Flora", "Greta", "Hanna", "Ida"),
+        *("Julia", "Lena", "Martha", "Nora", "Olga", "Petra", "Rosa", "Selma", "Thea", "Vera"),
+        *("Zo\u00eb", "Ren\u00e9e"),
     ),
     "he": (
-        *("Adam", "Boris", "Carl", "David", "Edgar", "Felix", "Georg", "Hugo"),
-        *("Ivan", "Jonas", "Klaus", "Leo", "Oscar", "Paul", "J\u00f6rn", "Andr\u00e9"),
+        *("Adam", "Boris", "Carl", "David", "Edgar", "Felix", "Georg", "Hugo", "Ivan", "Jonas"),
+        *("Klaus", "Leo", "Martin", "Noah", "Oscar", "Paul", "Robert", "Simon", "Victor", "Walter"),
+        *("J\u00f6rn", "Andr\u00e9"),
     ),
 }
 ACCENTED = ("Zo\u00eb", "Ren\u00e9e", "J\u00f6rn", "Andr\u00e9")
 
 _SURNAME_STEMS = (
-    *("Ash", "Bram", "Cal", "Dun", "Elm", "Fen", "Gar", "Hal"),
-    *("Kett", "Lin", "Marr", "Nor", "Oss", "Pell", "Quill", "Rav"),
+    *("Ash", "Bram", "Cal", "Dun", "Elm", "Fen", "Gar", "Hal", "Kett", "Lin"),
+    *("Marr", "Nor", "Oss", "Pell", "Quill", "Rav", "Stann", "Thorn", "Ull", "Wes"),
 )
-_SURNAME_ENDINGS = ("elow", "imer", "orin", "wend")
+_SURNAME_ENDINGS = ("elow", "imer", "orin", "asker", "wend", "ulter")
 _TOWN_STEMS = (
-    *("Amber", "Bell", "Crow", "Ember", "Frost", "Gold", "Heron", "Iron"),
-    *("Lark", "Moss", "Otter", "Pine", "Raven", "Silver", "Swan", "Wolf"),
+    *("Amber", "Bell", "Crow", "Drift", "Ember", "Frost", "Gold", "Heron", "Iron", "Kestrel"),
+    *("Lark", "Moss", "Otter", "Pine", "Raven", "Silver", "Swan", "Thistle", "Willow", "Wolf"),
 )
-_TOWN_ENDINGS = ("by", "ham", "port", "stead", "vale", "field")
+_TOWN_ENDINGS = ("by", "ham", "port", "stead", "vale", "bridge", "mouth", "field")
 _ADJECTIVES = (
-    *("Silent", "Golden", "Broken", "Distant", "Crimson", "Hidden", "Empty"),
-    *("Frozen", "Last", "First", "Wandering", "Sleeping", "Lost", "Bright"),
+    *("Silent", "Golden", "Broken", "Distant", "Crimson", "Hidden", "Empty", "Frozen", "Burning"),
+    *("Last", "First", "Wandering", "Sleeping", "Painted", "Lost", "Patient", "Bright", "Bitter"),
 )
 _THINGS = (
-    *("Harbour", "Garden", "Bridge", "Winter", "Mirror", "Orchard", "Tower"),
-    *("Letter", "Shadow", "Island", "Candle", "Clock", "Meadow", "Voyage"),
+    *("Harbour", "Garden", "Bridge", "Winter", "Mirror", "Orchard", "Tower", "Letter", "Shadow"),
+    *("Island", "Candle", "Clock", "Meadow", "Voyage", "Window", "Fountain", "Storm", "Lighthouse"),
 )
 _EMBLEMS = (
-    *("Lantern", "Falcon", "Anchor", "Oak", "Star", "Rose"),
-    *("Compass", "Feather", "Crown", "Arrow", "Pearl", "Moon"),
+    *("Lantern", "Falcon", "Anchor", "Oak", "Star", "Rose", "Compass", "Feather"),
+    *("Crown", "Arrow", "Maple", "Pearl", "Moon", "Harp", "Key", "Wheel"),
 )
 ORGANISATION_KINDS = ("Guild", "Academy", "Theatre", "Museum", "Library", "Society")
 

@@ -1,0 +1,83 @@
+import pytest
+import torch
+
+from bert.config import check
+from bert.data.batches import read_steps
+from bert.model.config import ModelConfig
+from bert.train.config import RuntimeConfig
+from bert.train.device import (
+    autocast,
+    choose_device,
+    describe_device,
+    probe_flops,
+    to_device,
+    training_flops,
+)
+from bert.train.pretrain import _reading
+from tests.conftest import MODEL, RUNTIME
+
+LARGE = ModelConfig(
+    **MODEL
+    | {
+        "hidden_size": 1024,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "intermediate_size": 4096,
+        "max_position_embeddings": 512,
+    }
+)
+
+
+def runtime(**changes):
+    return check(RuntimeConfig, RUNTIME | changes, where="a test")
+
+
+@pytest.mark.parametrize(
+    ("length", "masked", "published"), [(128, 20, 240.6e9), (512, 80, 1020.5e9)]
+)
+def test_flops_of_bert_large_are_the_published_count(length, masked, published):
+    """layers (24 h^2 s + 4 s^2 h) + predictions 2 h (V + h), three times; V = 30,522."""
+    assert training_flops(LARGE, 30_522, (length,), masked) == pytest.approx(published, rel=1e-3)
+
+
+def test_cuda_without_a_device_is_refused():
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+
+    with pytest.raises(ValueError, match=r"runtime.device is cuda, but torch finds no CUDA"):
+        choose_device(runtime(device="cuda"), 0)
+
+
+def test_cpu_is_taken_when_asked_for():
+    assert choose_device(runtime(device="cpu"), 3) == torch.device("cpu")
+
+
+def test_a_micro_batch_arrives_with_its_lengths(make_setup):
+    setup = make_setup()
+    micro = next(iter(read_steps(setup.train, range(1, 2), _reading(setup)))).micro_batches[0]
+
+    batch = to_device(micro, torch.device("cpu"))
+
+    assert batch.sequences.cu_seqlens.tolist() == micro.cu_seqlens.tolist()
+    assert sum(batch.sequences.lengths) == len(batch.input_ids)
+    assert batch.masked_lm_ids.tolist() == micro.masked_lm_ids.tolist()
+    assert batch.next_sentence_labels.tolist() == micro.next_sentence_labels.tolist()
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)]
+)
+def test_precision_is_that_of_the_matrix_products(precision, dtype):
+    with autocast(runtime(precision=precision), torch.device("cpu")):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+
+    assert product.dtype == dtype
+
+
+def test_the_probe_and_the_description_are_of_this_machine():
+    device = torch.device("cpu")
+
+    assert probe_flops(device, runtime()) > 1e8
+    described = describe_device(device, runtime())
+    assert described["threads"] == torch.get_num_threads()
+    assert described["instruction_set"] == torch.backends.cpu.get_cpu_capability()
