@@ -24,7 +24,7 @@ from bert.manifest import (
 from bert.model.config import ModelConfig
 from bert.train.checkpoint import checkpoint_digests, list_steps, step_folder
 from bert.train.config import PhaseConfig, RuntimeConfig
-from bert.train.device import choose_device, describe_device
+from bert.train.device import choose_device, describe_device, share_cores
 from bert.train.distributed import find_ranks, join, leave
 from bert.train.pretrain import Setup, build, pretrain
 from bert.train.stop import UNFINISHED, StopSignal
@@ -37,6 +37,7 @@ def main() -> None:
     log.setup(args.log if ranks.rank == 0 else None, rank=ranks.rank)
     stop = StopSignal()
     runtime = load_section(RuntimeConfig, args.runtime)
+    share_cores()
     device = choose_device(runtime, ranks.local_rank)
     join(ranks, device)
     config = load_section(PhaseConfig, args.config)

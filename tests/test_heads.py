@@ -31,6 +31,7 @@ SMALL = {
     "max_position_embeddings": 16,
     "type_vocab_size": 2,
     "initializer_range": 0.02,
+    "position_init": "normal",
     "layer_norm_eps": 1e-12,
     "vocab_multiple": 8,
     "next_sentence": True,

@@ -25,6 +25,10 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+# Found by trial on the demo: at the size of the other weights the sinusoids help little.
+_SINUSOID_PER_STD = 2.5
+
+
 class Encoded(NamedTuple):
     """What the encoder says of a token stream.
 
@@ -209,7 +213,25 @@ def set_attention_backend(model: nn.Module, backend: Backend | None) -> None:
 
 
 @torch.no_grad()
-def initialize(module: nn.Module, std: float, generator: torch.Generator) -> None:
+def set_sinusoidal_positions(table: Tensor, amplitude: float) -> None:
+    """Fills a position table [P, D] with sinusoids of geometrically spaced wavelengths.
+
+    In such a table the way from one position to the next is the same linear map everywhere, so a
+    head that attends to the neighbour has one thing to learn instead of one for every position.
+
+    Source: Vaswani et al., 2017, section 3.5; wavelengths from 2 pi to 10,000 times that.
+    """
+    position = torch.arange(table.shape[0], dtype=torch.float64)[:, None]
+    half = (table.shape[1] + 1) // 2
+    rate = 10_000.0 ** -(torch.arange(half, dtype=torch.float64) / half)
+    waves = torch.stack([torch.sin(position * rate), torch.cos(position * rate)], dim=-1)
+    table.copy_(amplitude * waves.flatten(1)[:, : table.shape[1]])
+
+
+@torch.no_grad()
+def initialize(
+    module: nn.Module, std: float, generator: torch.Generator, *, positions: str = "normal"
+) -> None:
     """Sets all parameters to BERT's starting values, a function of `generator` alone.
 
     Weights of linear maps and embeddings are normal(0, std), biases 0, LayerNorm 1 and 0. The
@@ -220,6 +242,7 @@ def initialize(module: nn.Module, std: float, generator: torch.Generator) -> Non
         module: On the generator's device; the CPU, for weights that no device can change.
         std: Standard deviation, 0.02 in the paper.
         generator: Source of randomness.
+        positions: "normal" (published), or "sinusoidal" for the position table.
     """
     for name, parameter in module.named_parameters():
         owner = module.get_submodule(name.rpartition(".")[0])
@@ -229,3 +252,5 @@ def initialize(module: nn.Module, std: float, generator: torch.Generator) -> Non
             parameter.zero_()
         else:
             parameter.normal_(0.0, std, generator=generator)
+            if positions == "sinusoidal" and name.endswith("position_embeddings.weight"):
+                set_sinusoidal_positions(parameter, _SINUSOID_PER_STD * std)

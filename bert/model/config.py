@@ -37,6 +37,10 @@ class ModelConfig(Section):
     initializer_range: float = knob(
         "Standard deviation of the normal distribution of initial weights; published 0.02.", gt=0
     )
+    position_init: Literal["normal", "sinusoidal"] = knob(
+        "Initial position table, trained in either case: normal (published), or sinusoids, from "
+        "which neighbours are found after far fewer steps."
+    )
     layer_norm_eps: float = knob("Epsilon of LayerNorm; published 1e-12.", gt=0)
     vocab_multiple: int = knob(
         "The token table is padded to a multiple of this many rows, for the matrix units; "

@@ -1,5 +1,6 @@
 """The one door to devices: choose one, describe it honestly, measure what it can do."""
 
+import os
 import platform
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -25,6 +26,17 @@ class DeviceBatch(NamedTuple):
     masked_lm_positions: Tensor
     masked_lm_ids: Tensor
     next_sentence_labels: Tensor
+
+
+def share_cores() -> None:
+    """Divides the threads that this job was given among the ranks that share its machine.
+
+    Snakemake sets OMP_NUM_THREADS to the threads of the whole job, for every rank alike.
+    """
+    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    given = os.environ.get("OMP_NUM_THREADS")
+    if given and ranks > 1:
+        torch.set_num_threads(max(1, int(given) // ranks))
 
 
 def choose_device(config: RuntimeConfig, local_rank: int) -> torch.device:

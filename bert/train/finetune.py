@@ -75,7 +75,8 @@ def build_model(
         model = BertForSpan(config, vocab_size)
     else:
         model = BertForSentence(config, vocab_size, num_labels)
-    initialize(model, config.initializer_range, torch.Generator().manual_seed(tuning.seed))
+    generator = torch.Generator().manual_seed(tuning.seed)
+    initialize(model, config.initializer_range, generator, positions=config.position_init)
     if pretrained is not None:
         fresh = load_encoder(model, pretrained)
         logger.info("parameters that start at random: %s", ", ".join(fresh))

@@ -66,7 +66,8 @@ def build(setup: Setup) -> tuple[BertForPretraining, MomentOptimizer]:
     """The freshly initialised model on its device, and its optimizer."""
     model = BertForPretraining(setup.model, setup.train.info.vocab_size)
     generator = torch.Generator().manual_seed(setup.config.seed)
-    initialize(model, setup.model.initializer_range, generator)
+    std, positions = setup.model.initializer_range, setup.model.position_init
+    initialize(model, std, generator, positions=positions)
     model.to(setup.device).train()
     return model, make_optimizer(model.named_parameters(), setup.config.optimizer)
 

@@ -1,8 +1,8 @@
 """Sentence pairs, paraphrases or not, in the layout of GLUE's MRPC files.
 
-A paraphrase tells the same one or two facts by other templates and often in another order. A pair
-that is none is made the same way and then changed in one value, in its subject, in one relation, or
-by swapping roles, so that overlap of words does not give the label away.
+A paraphrase tells the same fact by another template. A pair that is none tells another fact of the
+same subject, the same fact of another subject, or the fact with its value, relation or roles
+changed: a reader must know which templates mean the same, and compare names and values.
 """
 
 from collections.abc import Iterable
@@ -15,6 +15,9 @@ from bert.world.facts import Entity, GenerateConfig, World, pick, sample, split_
 from bert.world.prose import Sentence, contradict, reword, tell, templates_for
 
 HEADER = ("Quality", "#1 ID", "#2 ID", "#1 String", "#2 String")
+# Shares of the non-paraphrases: another fact of the subject, the fact of another subject. The rest
+# is changed in one detail, which a very small model hardly notices.
+_OTHER_FACT, _OTHER_SUBJECT = 0.7, 0.2
 # Relations of one value type that a careless reader takes for each other.
 _CONFUSED = {
     "birth_town": "home_town",
@@ -70,50 +73,47 @@ def _pair(
     world: World, rng: np.random.Generator, entity: Entity, subjects: list[Entity], label: int
 ) -> Pair:
     relations = [r for r in entity.facts if len(templates_for(entity.kind, {r})) > 1]
-    told = sample(rng, relations, int(rng.integers(1, 3)))
-    templates = [pick(rng, templates_for(entity.kind, {r})) for r in told]
-    first = _joined([tell(world, entity, t) for t in templates])
-    templates = [reword(entity.kind, t, rng) for t in templates]
+    relation = pick(rng, relations)
+    template = pick(rng, templates_for(entity.kind, {relation}))
+    first = tell(world, entity, template).text()
+    template = reword(entity.kind, template, rng)
     if label:
-        second = _joined(_shuffled(rng, [tell(world, entity, t) for t in templates]))
-        return Pair(1, first, second, "")
-    place = int(rng.integers(len(told)))
-    change, changed = _changed(world, rng, entity, told[place], templates[place], subjects)
-    sentences = [tell(world, entity, t) for t in templates]
-    sentences[place] = changed
-    return Pair(0, first, _joined(_shuffled(rng, sentences)), change)
+        return Pair(1, first, tell(world, entity, template).text(), "")
+    spare = [r for r in relations if r not in (relation, _CONFUSED.get(relation))]
+    others, draw = _others(subjects, entity), rng.random()
+    if draw < _OTHER_FACT and spare:
+        change = "fact"
+        told = tell(world, entity, pick(rng, templates_for(entity.kind, {pick(rng, spare)})))
+    elif draw < _OTHER_FACT + _OTHER_SUBJECT and others:
+        change, told = (
+            "subject",
+            tell(world, replace(pick(rng, others), facts=entity.facts), template),
+        )
+    else:
+        change, told = _changed(world, rng, entity, relation, template)
+    return Pair(0, first, told.text(), change)
 
 
-def _shuffled(rng: np.random.Generator, sentences: list[Sentence]) -> list[Sentence]:
-    return sample(rng, sentences, len(sentences))
-
-
-def _joined(sentences: list[Sentence]) -> str:
-    return " ".join(sentence.text() for sentence in sentences)
+def _others(subjects: list[Entity], entity: Entity) -> list[Entity]:
+    """Subjects that the facts of `entity` could be told of, none named in those facts."""
+    taken = {entity.name, *entity.facts.values()}
+    others = [s for s in subjects if s.kind == entity.kind and s.name not in taken]
+    # A work keeps its kind, or the verb would give the change away.
+    return [s for s in others if s.facts.get("kind") == entity.facts.get("kind")]
 
 
 def _changed(
-    world: World,
-    rng: np.random.Generator,
-    entity: Entity,
-    relation: str,
-    template: str,
-    subjects: list[Entity],
+    world: World, rng: np.random.Generator, entity: Entity, relation: str, template: str
 ) -> tuple[str, Sentence]:
-    """What was changed, and a sentence that no longer says the same."""
+    """What was changed, and a sentence that differs from the fact in one detail."""
     value = entity.facts[relation]
     draw = rng.random()
     if relation == "teacher" and draw < 0.5:
         teacher = world.entities[value]
         swapped = replace(teacher, facts={"teacher": entity.name})
         return "roles", tell(world, swapped, template)
-    if relation in _CONFUSED and draw < 0.2:
+    if relation in _CONFUSED and draw < 0.3:
         other = _CONFUSED[relation]
         template = pick(rng, templates_for(entity.kind, {other}))
         return "relation", tell(world, replace(entity, facts={other: value}), template)
-    others = [s for s in subjects if s.kind == entity.kind and s.name not in {entity.name, value}]
-    # A work keeps its kind, or the verb would give the change away.
-    others = [s for s in others if s.facts.get("kind") == entity.facts.get("kind")]
-    if draw > 0.8 and others:
-        return "subject", tell(world, replace(pick(rng, others), facts=entity.facts), template)
     return "value", tell(world, contradict(world, entity, relation, rng), template)
