@@ -17,7 +17,8 @@ from bert.train.checkpoint import (
     load_checkpoint,
     step_folder,
 )
-from bert.train.pretrain import MetricsFile, _reading, build, pretrain, train_step
+from bert.train.metrics import MetricsFile
+from bert.train.pretrain import _reading, build, pretrain, train_step
 from bert.train.stop import StopSignal
 from tests.conftest import ADAMW
 

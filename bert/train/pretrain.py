@@ -1,9 +1,7 @@
 """One phase of pretraining: the step, the loop, and where a run starts or goes on."""
 
-import json
 import logging
 import math
-import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +9,7 @@ import torch
 
 from bert.data.batches import Corpus, MicroBatch, Reading, StepBatch, prefetch, read_steps
 from bert.data.randomness import make_key
-from bert.log import Progress, human_time
+from bert.log import Progress
 from bert.model.bert import initialize
 from bert.model.config import ModelConfig
 from bert.model.heads import BertForPretraining
@@ -33,6 +31,7 @@ from bert.train.config import PhaseConfig, RuntimeConfig
 from bert.train.device import autocast, probe_flops, to_device, training_flops
 from bert.train.distributed import Ranks
 from bert.train.evaluate import evaluate, loss_sums, run_model
+from bert.train.metrics import Clock, MetricsFile, StepResult
 from bert.train.stop import StopSignal
 
 logger = logging.getLogger(__name__)
@@ -49,17 +48,6 @@ class Setup(NamedTuple):
     held_out: Corpus
     ranks: Ranks
     device: torch.device
-
-
-class StepResult(NamedTuple):
-    """What one optimizer step did, over all ranks. Losses are means in nats."""
-
-    mlm_loss: float
-    nsp_loss: float
-    gradient_norm: float
-    tokens: int
-    masked_tokens: int
-    flops: float
 
 
 def build(setup: Setup) -> tuple[BertForPretraining, MomentOptimizer]:
@@ -158,8 +146,8 @@ def pretrain(
     totals = _resume(setup, model, optimizer, running, previous)
     first = totals["steps"] + 1
     metrics = MetricsFile(running / "metrics.jsonl", totals["steps"], setup.ranks.rank == 0)
-    clock = _Clock(setup, first)
     steps = range(first, setup.config.steps + 1)
+    clock = _start_clock(setup, first)
     for batch in prefetch(read_steps(setup.train, steps, _reading(setup))):
         rate = setup.config.learning_rate * learning_rate_factor(
             batch.step, setup.config.steps, setup.config.schedule
@@ -180,6 +168,14 @@ def pretrain(
             return None
     clock.close()
     return totals
+
+
+def _start_clock(setup: Setup, first: int) -> Clock:
+    steps = setup.config.steps
+    name = f"pretrain phase {setup.phase}"
+    progress = Progress(name, steps, start=first - 1) if setup.ranks.rank == 0 else None
+    flops = probe_flops(setup.device, setup.runtime) * setup.ranks.world
+    return Clock(setup.config, flops, progress)
 
 
 def _reading(setup: Setup) -> Reading:
@@ -263,103 +259,3 @@ def _resume(
     logger.info("going on from %s", folder)
     totals: dict[str, int] = loaded.state["totals"]
     return totals
-
-
-class MetricsFile:
-    """metrics.jsonl: one JSON object a line; lines past the resumed step are dropped on opening."""
-
-    def __init__(self, path: Path, step: int, active: bool) -> None:
-        """Opens `path` behind its lines up to `step`; only the active rank writes."""
-        self._path, self._active = path, active
-        if not active:
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= step]
-        path.write_text("".join(line + "\n" for line in kept), "utf-8")
-
-    def write(self, kind: str, step: int, **values: Any) -> None:
-        """Appends one line; a float that JSON has no name for is refused."""
-        if not self._active:
-            return
-        rounded = {k: _significant(v) for k, v in values.items()}
-        line = json.dumps({"kind": kind, "step": step} | rounded, allow_nan=False)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-        if kind == "evaluate":
-            logger.info("held out at step %d: %s", step, rounded)
-
-
-def _significant(value: Any) -> Any:
-    return float(f"{value:.7g}") if isinstance(value, float) else value
-
-
-def _whole_lines(path: Path) -> list[str]:
-    if not path.exists():
-        return []
-    # A process that was killed may have left half a line at the end.
-    text = path.read_text("utf-8")
-    return text[: text.rfind("\n") + 1].splitlines()
-
-
-class _Clock:
-    """Speed between two log lines, evaluation and saving not counted, and the progress shown."""
-
-    def __init__(self, setup: Setup, first: int) -> None:
-        self._setup = setup
-        self._probe = probe_flops(setup.device, setup.runtime) * setup.ranks.world
-        name, total = f"pretrain phase {setup.phase}", setup.config.steps
-        self._progress = Progress(name, total, start=first - 1) if setup.ranks.rank == 0 else None
-        self._start_window()
-
-    def _start_window(self) -> None:
-        self._seconds, self._tokens, self._flops, self._steps = 0.0, 0, 0.0, 0
-        self._since: float = time.perf_counter()
-
-    def pause(self) -> None:
-        self._since = math.nan  # the next tick starts a new measurement
-
-    def tick(self, step: int, result: StepResult, rate: float, metrics: MetricsFile) -> None:
-        now = time.perf_counter()
-        if not math.isnan(self._since):
-            self._seconds += now - self._since
-            self._tokens += result.tokens
-            self._flops += result.flops
-            self._steps += 1
-        self._since = now
-        due = step % self._setup.config.log_every == 0 or step == self._setup.config.steps
-        values = self._values(result, rate)
-        if self._progress is not None:
-            eta = self._progress.eta_s(step)
-            self._progress.update(step, lambda: _line(values, eta), log=due)
-        if due:
-            metrics.write("train", step, **values)
-            self._start_window()
-
-    def _values(self, result: StepResult, rate: float) -> dict[str, Any]:
-        measured = self._steps > 0 and self._seconds > 0
-        batch = self._setup.config.batch
-        return {
-            "loss": result.mlm_loss + result.nsp_loss,
-            "mlm_loss": result.mlm_loss,
-            "nsp_loss": result.nsp_loss,
-            "learning_rate": rate,
-            "gradient_norm": result.gradient_norm,
-            "tokens_per_s": self._tokens / self._seconds if measured else None,
-            "sequences_per_s": self._steps * batch / self._seconds if measured else None,
-            "step_time_s": self._seconds / self._steps if measured else None,
-            "mfu": self._flops / self._seconds / self._probe if measured else None,
-        }
-
-    def close(self) -> None:
-        if self._progress is not None:
-            self._progress.close()
-
-
-def _line(values: dict[str, Any], eta_s: float) -> str:
-    text = (
-        f"loss {values['loss']:.3f} (mlm {values['mlm_loss']:.3f} nsp {values['nsp_loss']:.3f}) | "
-        f"lr {values['learning_rate']:.1e}"
-    )
-    if values["tokens_per_s"]:
-        text += f" | {values['tokens_per_s']:,.0f} tok/s | MFU {values['mfu']:.0%}"
-    return text + (f" | {human_time(eta_s)} left" if math.isfinite(eta_s) else "")
