@@ -234,6 +234,7 @@ def _config_in(
         )
     section = {key: values[key] for key in _SAME_KEYS} | {
         "hidden_act": _ACTIVATION_IN[values["hidden_act"]],
+        "position_init": "normal",
         "vocab_multiple": vocab_multiple,
         "next_sentence": next_sentence,
     }
