@@ -5,7 +5,13 @@ import torch
 
 from bert.config import ConfigError, check
 from bert.model.attention import sequences_of
-from bert.model.bert import BertModel, BertSelfAttention, initialize, set_attention_backend
+from bert.model.bert import (
+    BertModel,
+    BertSelfAttention,
+    initialize,
+    set_attention_backend,
+    set_sinusoidal_positions,
+)
 from bert.model.config import ModelConfig, padded_vocab_size
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -174,3 +180,16 @@ def test_token_table_is_rounded_up(vocab_size, multiple, rows):
 def test_heads_that_do_not_divide_the_width_are_refused():
     with pytest.raises(ConfigError, match="hidden_size 48 is not a multiple of num_attention_hea"):
         config(num_attention_heads=5)
+
+
+def test_sinusoidal_positions_shift_by_one_linear_map():
+    """Each pair (sin, cos) turns by a fixed angle from one position to the next: the products of
+    neighbours are the same everywhere."""
+    table = torch.nn.Parameter(torch.zeros(40, 16))
+    set_sinusoidal_positions(table, 0.1)
+
+    neighbours = (table[:-1] * table[1:]).sum(1)
+
+    assert torch.allclose(neighbours, neighbours[0].expand(39), atol=1e-6)
+    assert torch.allclose(table[0, :4], torch.tensor([0.0, 0.1, 0.0, 0.1]))
+    assert table.abs().max() <= 0.1

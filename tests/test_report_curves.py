@@ -3,7 +3,7 @@ import json
 import pytest
 
 from bert.report.benchmarks import BenchmarkError, read_costs
-from bert.report.curves import LogError, read_log, thin
+from bert.report.curves import LogError, curve_table, read_log, thin
 from tests.test_report_run import write_benchmark
 
 
@@ -92,3 +92,19 @@ def test_a_benchmark_of_another_form_is_refused(tmp_path, text, message):
     (tmp_path / "vocab.tsv").write_text(text, "utf-8")
     with pytest.raises(BenchmarkError, match=message):
         read_costs(tmp_path, [tmp_path / "vocab.tsv"])
+
+
+def test_the_curve_table_counts_steps_on_through_the_phases(tmp_path):
+    """Two phases of two and one steps: the second starts at step 3; a null is an empty field."""
+    logs = {}
+    for phase, steps in (("phase1", 2), ("phase2", 1)):
+        lines = [
+            {"kind": "train", "step": s, "loss": s / 2, "mfu": None} for s in range(1, steps + 1)
+        ]
+        file = tmp_path / f"{phase}.jsonl"
+        file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        logs[phase] = read_log(file)
+
+    assert curve_table(logs, "train") == (
+        "phase,step,loss,mfu\nphase1,1,0.5,\nphase1,2,1.0,\nphase2,3,0.5,\n"
+    )

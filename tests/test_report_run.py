@@ -192,3 +192,19 @@ def test_the_cost_of_an_earlier_report_does_not_enter_the_next(tmp_path):
     before = read_run(folder)
     write_benchmark(folder / "benchmarks/report/report.tsv", ("3.0", "90.0", "2.0"))
     assert read_run(folder) == before
+
+
+def test_only_the_jobs_of_the_present_configuration_are_read(tmp_path):
+    results = build_run(tmp_path)
+    whole = read_run(results)
+    jobs = list(whole.receipts["score"])
+
+    some = read_run(results, {"score": jobs[:1], "finetune": jobs[:1]})
+
+    assert list(some.receipts["score"]) == jobs[:1]
+    assert len(jobs) > 1
+
+
+def test_a_job_of_the_configuration_without_a_receipt_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no receipt of 'squad/pretrained/seed-99'"):
+        read_run(build_run(tmp_path), {"score": ["squad/pretrained/seed-99"]})
