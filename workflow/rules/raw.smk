@@ -42,8 +42,10 @@ rule fetch:
     benchmark:
         "<benchmarks>/fetch/{name}.tsv"
     localrule: True
+    resources:
+        downloads=RECIPE.runtime.downloads,
     params:
         code=code_digest("fetch"),
     shell:
         "python scripts/fetch.py --config {input.config:q} --output {output.manifest:q}"
-        " --log {log:q}"
+        " --downloads {resources.downloads} --log {log:q}"

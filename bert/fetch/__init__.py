@@ -1,0 +1,1 @@
+"""Stage `fetch`: raw files, local or downloaded, checked; the one room that knows the network."""
