@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bert import log
 from bert.manifest import atomic_directory, read_manifest, write_manifest
-from bert.text.extract import extract, load_extract_section, select_files
+from bert.text.extract import DOCUMENTS, NAMES, extract, load_extract_section, select_files
 
 
 def _arguments() -> argparse.Namespace:
@@ -25,16 +25,16 @@ def main() -> None:
     config = load_extract_section(args.config)
     files = select_files(read_manifest(args.raw, stage="fetch"), config.pattern)
     with atomic_directory(args.output) as folder:
-        text = folder / "documents.txt"
         paths = [path for path, _ in files.values()]
-        counts = extract(config, paths, text, workers=args.workers)
+        counts = extract(config, paths, folder, workers=args.workers)
         write_manifest(
             folder / "manifest.json",
             stage="extract",
             config=config.model_dump(mode="json"),
             inputs={f"{config.raw}/{name}": digest for name, (_, digest) in files.items()},
             counts=counts,
-            outputs=[text],
+            outputs=[folder / DOCUMENTS, folder / NAMES],
+            statistics={"licence": config.licence},
         )
 
 

@@ -1,10 +1,20 @@
+import io
+import tarfile
+
 import pytest
 
 from bert.config import ConfigError, check
-from bert.text.books import BooksConfig, extract_book, strip_gutenberg
+from bert.text.archives import ArchiveError
+from bert.text.books import BooksConfig, list_items, read_item
 from bert.text.decoding import DecodingError
 
-CONFIG = {"format": "books", "raw": "books", "pattern": "*.txt", "chapters_are_documents": False}
+CONFIG = {
+    "format": "books",
+    "raw": "books",
+    "pattern": "*.txt",
+    "licence": "public domain in the USA",
+    "chapters_are_documents": False,
+}
 HEADER = """The Project Gutenberg eBook of A Book, by N. N.
 
 This eBook is for the use of anyone.
@@ -56,7 +66,9 @@ SECOND = ["The end came.", "It was good."]
 def book(tmp_path, text, *, chapters=False, encoding="utf-8"):
     (tmp_path / "b.txt").write_bytes(text.encode(encoding) if isinstance(text, str) else text)
     config = check(BooksConfig, CONFIG | {"chapters_are_documents": chapters}, where="a test")
-    return extract_book(tmp_path / "b.txt", config)
+    (item,) = list_items([tmp_path / "b.txt"], config)
+    documents, counters = read_item(item, config)
+    return [document.sentences for document in documents], counters
 
 
 def sentences(tmp_path, text):
@@ -107,46 +119,6 @@ def test_knobs_of_the_wrong_type_are_refused():
 
 
 # Project Gutenberg's frame
-
-
-@pytest.mark.parametrize(
-    ("start", "end"),
-    [
-        (
-            "*** START OF THE PROJECT GUTENBERG EBOOK A ***",
-            "*** END OF THE PROJECT GUTENBERG EBOOK A ***",
-        ),
-        (
-            "***START OF THIS PROJECT GUTENBERG EBOOK A\nLONG TITLE***",
-            "***END OF THIS PROJECT GUTENBERG EBOOK A",
-        ),
-        (
-            "*END*THE SMALL PRINT! FOR PUBLIC DOMAIN ETEXTS*Ver.04.29.93*END*",
-            "End of Project Gutenberg's A, by B",
-        ),
-        (
-            "*** START OF THE PROJECT GUTENBERG ETEXT A ***",
-            "End of The Project Gutenberg Etext of A",
-        ),
-    ],
-)
-def test_header_and_licence_of_every_age_are_cut_off(start, end):
-    text = f"Licence.\n{start}\nText *** here.\n{end}\nLicence." + "\nMore." * 9
-    found = ("gutenberg_headers", "gutenberg_footers")
-    assert strip_gutenberg(text) == ("\nText *** here.\n", found)
-
-
-def test_text_without_markers_is_left_alone():
-    assert strip_gutenberg(BODY) == (BODY, ())
-
-
-def test_a_single_marker_cuts_one_side():
-    start = "*** START OF THE PROJECT GUTENBERG EBOOK A ***"
-    assert strip_gutenberg(f"a\n{start}\nb") == ("\nb", ("gutenberg_headers",))
-    assert strip_gutenberg("a\n*** END OF THE PROJECT GUTENBERG EBOOK A ***\nb") == (
-        "a\n",
-        ("gutenberg_footers",),
-    )
 
 
 def test_who_produced_the_file_is_text_outside_of_the_frame(tmp_path):
@@ -232,3 +204,68 @@ def test_sentences_about_chapters_are_no_headings(tmp_path, text):
 def test_a_heading_without_a_blank_line_below_keeps_its_paragraph(tmp_path):
     text = "CHAPTER I\nIt was the best of\ntimes and it\nwas the worst of\ntimes.\n"
     assert sentences(tmp_path, text) == ["It was the best of times and it was the worst of times."]
+
+
+def test_what_stands_before_the_first_chapter_loses_titles_and_tables(tmp_path):
+    front = (
+        "A BOOK\n\nby Some Body and Another Body\n\nORDER    TITLE    YEAR\n1    One    1840\n\n"
+        "A note on the text of this book,\nwhich is old.\n\nor, THE WHALE.\n\n"
+    )
+    text = HEADER + front + "CHAPTER I.\n\nIt was.\n" + FOOTER
+    documents, _ = book(tmp_path, text, chapters=True)
+    assert documents == [["A note on the text of this book, which is old."], ["It was."]]
+
+
+def test_a_chapter_heading_inside_an_illustration_is_a_heading(tmp_path):
+    text = "A note is here.\n\n[Illustration: ·A BOOK·\n\nChapter I.]\n\nIt was so.\n"
+    documents, _ = book(tmp_path, text, chapters=True)
+    assert documents == [["A note is here."], ["It was so."]]
+
+
+def test_illustrations_that_follow_each_other_are_removed(tmp_path):
+    text = (
+        "It was.\n\n  [Illustration:\n  A. ]\n\n   [Illustration:\n  _B._  _Chap 3._ ]\n\nIt is.\n"
+    )
+    assert sentences(tmp_path, text) == ["It was.", "It is."]
+
+
+# Archives
+
+
+def tar(members, mode):
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode=mode) as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return data.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz", "w:bz2"])
+def test_an_archive_of_books_is_read_like_a_folder(tmp_path, mode):
+    members = {"b/two.txt": b"It was B.", "b/one.txt": b"caf\xe9 was A.", "b/cover.jpg": b"\xff"}
+    (tmp_path / "books.tar").write_bytes(tar(members, mode))
+    config = check(BooksConfig, CONFIG, where="a test")
+    results = [read_item(item, config) for item in list_items([tmp_path / "books.tar"], config)]
+    assert [document for documents, _ in results for document in documents] == [
+        ("books.tar/b/two.txt", ["It was B."]),
+        ("books.tar/b/one.txt", ["caf\xe9 was A."]),
+    ]
+    assert sorted(name for _, names in results for name in names) == [
+        *("encoding_cp1252", "encoding_utf-8", "files", "files", "skipped_not_text")
+    ]
+
+
+def test_an_archive_that_leads_out_of_its_folder_is_refused(tmp_path):
+    (tmp_path / "books.tar").write_bytes(tar({"../a.txt": b"It was."}, "w"))
+    config = check(BooksConfig, CONFIG, where="a test")
+    with pytest.raises(ArchiveError, match=r"books.tar.*\.\./a.txt"):
+        list(list_items([tmp_path / "books.tar"], config))
+
+
+def test_chapters_are_named_by_file_and_number(tmp_path):
+    (tmp_path / "b.txt").write_text(BODY)
+    config = check(BooksConfig, CONFIG | {"chapters_are_documents": True}, where="a test")
+    (item,) = list_items([tmp_path / "b.txt"], config)
+    assert [name for name, _ in read_item(item, config)[0]] == ["b.txt#1", "b.txt#2"]

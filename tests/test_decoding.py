@@ -2,7 +2,7 @@ import codecs
 
 import pytest
 
-from bert.text.decoding import DecodingError, decode_text, remove_invisible
+from bert.text.decoding import DecodingError, decode_text, decode_utf8, remove_invisible
 
 FRENCH = "L'été, Zoë a mangé un gâteau à la crème. " * 20
 QUOTED = "\u201cIt was so,\u201d he said \u2014 or so they say. "
@@ -31,6 +31,12 @@ RUSSIAN = (
         (RUSSIAN.encode("cp1251"), "cp1251", RUSSIAN),
         (RUSSIAN.encode("koi8-r"), "koi8_r", RUSSIAN),
         (RUSSIAN.encode(), "utf-8", RUSSIAN),
+        # UTF-8 with a little CP1252 pasted in, and cut in the middle of a character.
+        (
+            FRENCH.encode() + b"\x93caf\xe9\x94 " + FRENCH.encode()[:-1] + "\xe9".encode()[:1],
+            "utf-8_mixed",
+            f"{FRENCH}\u201ccaf\xe9\u201d {FRENCH[:-1]}\xc3",
+        ),
         (b"plain", "utf-8", "plain"),
         (b"", "utf-8", ""),
     ],
@@ -59,3 +65,11 @@ def test_characters_that_show_nothing_are_dropped_and_white_space_is_not():
         remove_invisible("a\t\n\r\x0b\x0c\x1c\x85\u2028\xa0b")
         == "a\t\n\r\x0b\x0c\x1c\x85\u2028\xa0b"
     )
+
+
+def test_the_mark_of_a_pieces_first_line_is_no_text_and_a_bad_line_is_named():
+    data = codecs.BOM_UTF8 + b"a\n"
+    assert decode_utf8(data, where="f", first_line=1) == "a\n"
+    assert decode_utf8(data, where="f", first_line=2) == "\ufeffa\n"
+    with pytest.raises(DecodingError, match=r"f, line 8: .*expected UTF-8\. Convert"):
+        decode_utf8(b"a\n\xff\n", where="f", first_line=7)

@@ -6,6 +6,7 @@ from bert.text.documents import (
     DocumentWriter,
     TextFormatError,
     encode_document,
+    encode_name,
     read_documents,
     write_documents,
 )
@@ -59,3 +60,14 @@ def test_bytes_that_are_no_utf8_are_refused_with_their_line(tmp_path):
     (tmp_path / "t").write_bytes(b"A.\nB.\ncaf\xe9\n")
     with pytest.raises(TextFormatError, match=r"t, line 3: .*0xe9.*Convert the file to UTF-8"):
         list(read_documents(tmp_path / "t"))
+
+
+def test_a_name_is_one_line():
+    assert encode_name("a/b c.txt#1") == b"a/b c.txt#1\n"
+    assert encode_name("\u4e2d") == "\u4e2d\n".encode()
+
+
+@pytest.mark.parametrize("bad", ["", " ", "a ", " a", "a\nb", "a\u2028b", "a\x0cb", "a\rb"])
+def test_what_is_no_single_line_is_refused_as_a_name(bad):
+    with pytest.raises(TextFormatError, match="is no name of a document"):
+        encode_name(bad)

@@ -8,26 +8,33 @@ import pytest
 from bert.config import ConfigError
 from bert.manifest import ROOT, read_manifest, sha256_file, write_manifest
 from bert.text.decoding import DecodingError
-from bert.text.documents import TextFormatError, read_documents
+from bert.text.documents import read_documents
 from bert.text.extract import ExtractError, extract, load_extract_section, select_files
-from bert.text.wikipedia import DumpError
+from bert.text.wikistreams import DumpError
 
 WIKIPEDIA = {
     "format": "wikipedia",
     "raw": "dump",
     "pattern": "*.xml*",
+    "licence": "CC-BY-SA-4.0",
     "min_characters": 5,
     "drop_sections": [],
 }
-BOOKS = {"format": "books", "raw": "books", "pattern": "*.txt", "chapters_are_documents": False}
-RESULTS4 = {"format": "results4", "raw": "results4", "pattern": "part-*"}
+BOOKS = {
+    "format": "books",
+    "raw": "books",
+    "pattern": "*.txt",
+    "licence": "public domain in the USA",
+    "chapters_are_documents": False,
+}
+RESULTS4 = {"format": "results4", "raw": "results4", "pattern": "part-*", "licence": "CC-BY-SA-4.0"}
 
 
 def dump(numbers, padding=0):
     """A dump in which every third page is a redirect and every seventh a talk page."""
     comment = "&lt;!--" + "x" * padding + "--&gt;"
     pages = "".join(
-        f"<page><title>P{n}</title><ns>{int(n % 7 == 0)}</ns>"
+        f"<page><title>P{n}</title><ns>{int(n % 7 == 0)}</ns><id>{n + 100}</id>"
         + ("<redirect title='x' />" if n % 3 == 0 else "")
         + f"<revision><text>Page {n} is [[here|so]].{comment} "
         f"{'It goes on. ' * (n % 50)}</text></revision></page>"
@@ -62,8 +69,12 @@ def run(tmp_path, values, contents, workers=1):
     config = config_of(tmp_path, values)
     receipt = read_manifest(raw_files(tmp_path, contents), stage="fetch")
     files = [path for path, _ in select_files(receipt, config.pattern).values()]
-    output = tmp_path / "documents.txt"
-    return extract(config, files, output, workers=workers), output.read_bytes()
+    counts = extract(config, files, tmp_path, workers=workers)
+    return counts, (tmp_path / "documents.txt").read_bytes()
+
+
+def names(tmp_path):
+    return (tmp_path / "names.txt").read_text("utf-8").splitlines()
 
 
 # The stage
@@ -79,10 +90,13 @@ def test_a_dump_becomes_documents_and_every_page_is_counted(tmp_path):
         "Page 8 is so.\n" + "It goes on.\n" * 8,
     ]
     assert data.decode() == "\n".join(sentences)
+    assert names(tmp_path) == ["101", "102", "104", "108"]
     assert counts == {
         "documents": 4,
         "sentences": 19,
         "bytes": len(data),
+        "dropped_sentences": 0,
+        "files": 2,
         "pages": 6,
         "skipped_disambiguation": 0,
         "skipped_namespace": 1,
@@ -96,15 +110,14 @@ def test_books_become_documents_in_the_order_of_their_names(tmp_path):
     contents = {"b.txt": b"It was B.", "a.txt": b"It was caf\xe9.", "c.txt": b"", "d.md": b"No."}
     counts, data = run(tmp_path, BOOKS, contents)
     assert data.decode() == "It was caf\u00e9.\n\nIt was B.\n"
-    assert counts == {
+    assert names(tmp_path) == ["a.txt", "b.txt"]
+    assert {name: count for name, count in counts.items() if count} == {
         "documents": 2,
         "sentences": 2,
         "bytes": len(data),
         "encoding_cp1252": 1,
         "encoding_utf-8": 2,
         "files": 3,
-        "gutenberg_footers": 0,
-        "gutenberg_headers": 0,
         "skipped_empty": 1,
     }
 
@@ -132,9 +145,8 @@ def test_the_bytes_do_not_depend_on_the_number_of_workers(tmp_path):
 
 
 def test_what_is_written_is_in_the_text_format(tmp_path):
-    odd = (
-        "<mediawiki><page><title>A</title><ns>0</ns><revision><text>An&amp;#8232;ox &amp;#10; is. "
-    )
+    odd = "<mediawiki><page><title>A</title><ns>0</ns><id>1</id><revision><text>An&amp;#8232;ox "
+    odd += "&amp;#10; is. "
     odd += "So&amp;#12; is.\x85It is.\u2028\u2028We go.</text></revision></page></mediawiki>"
     counts, _ = run(tmp_path, WIKIPEDIA, {"a.xml": odd.encode()})
     assert list(read_documents(tmp_path / "documents.txt")) == [
@@ -186,7 +198,7 @@ def test_a_file_that_changed_since_it_was_fetched_is_an_error(tmp_path):
     [
         (WIKIPEDIA, {"a.xml": dump([1])[:-20]}, DumpError),
         (BOOKS, {"a.txt": b"It is.", "b.txt": b"\x00"}, DecodingError),
-        (RESULTS4, {"part-0": b"A.\n\xff\n"}, TextFormatError),
+        (RESULTS4, {"part-0": b"A.\n\xff\n"}, DecodingError),
     ],
 )
 def test_bad_files_are_errors_with_any_number_of_workers(
@@ -242,14 +254,18 @@ def test_the_script_writes_a_folder_with_its_receipt(tmp_path):
     result = script(tmp_path, WIKIPEDIA, manifest, "--workers", "2")
     assert (result.returncode, result.stderr) == (0, "")
     folder = tmp_path / "out" / "source"
-    assert sorted(p.name for p in folder.iterdir()) == ["documents.txt", "manifest.json"]
+    assert sorted(p.name for p in folder.iterdir()) == [
+        *("documents.txt", "manifest.json", "names.txt")
+    ]
     receipt = read_manifest(folder / "manifest.json", stage="extract")
     text = folder / "documents.txt"
     assert receipt["config"] == WIKIPEDIA
     assert receipt["inputs"] == {"dump/a.xml.bz2": sha256_file(tmp_path / "files/a.xml.bz2")}
     assert receipt["outputs"] == {
-        "documents.txt": {"sha256": sha256_file(text), "bytes": text.stat().st_size}
+        file.name: {"sha256": sha256_file(file), "bytes": file.stat().st_size}
+        for file in (text, folder / "names.txt")
     }
+    assert receipt["statistics"] == {"licence": "CC-BY-SA-4.0"}
     counts = receipt["counts"]
     skipped = sum(count for name, count in counts.items() if name.startswith("skipped_"))
     assert counts["documents"] + skipped == counts["pages"] == 20
@@ -260,7 +276,7 @@ def test_the_script_writes_a_folder_with_its_receipt(tmp_path):
     ("values", "contents", "problem"),
     [
         (WIKIPEDIA, {"a.xml.bz2": bz2.compress(dump([1]))[:-5]}, "ends in the middle"),
-        (WIKIPEDIA, {"a.xml.bz2": b"<mediawiki/>"}, "named .bz2 but does not start with"),
+        (WIKIPEDIA, {"a.xml.bz2": b"<mediawiki/>"}, "named .bz2 but starts with"),
         (BOOKS, {"a.txt": b""}, "No document"),
         ({**BOOKS, "pattern": "*.pdf"}, {"a.txt": b"A."}, "None of the 1 raw files"),
     ],

@@ -58,6 +58,21 @@ def test_sentences_end_where_a_reader_would_end_them(case):
     assert split_sentences(case.replace("|", " ")) == case.split("|")
 
 
+@pytest.mark.parametrize(
+    "case",
+    [
+        "\u5979\u8d70\u4e86\u3002|\u4ed6\u6765\u4e86\uff01\uff1f|\u4e3a\u4ec0\u4e48\uff1f",
+        "\u300c\u8d70\u3002\u300d\u3068\u8a00\u3063\u305f\u3002|\u6765\u305f",
+        "\u4e16\u754c\u3002\u3001\u4ed6",  # a mark that goes on
+        "\u3002\u4ed6",  # nothing was said yet
+    ],
+)
+def test_chinese_and_japanese_sentences_end_without_a_space(case):
+    assert split_sentences(case.replace("|", "")) == case.split("|")
+    spaced = case.replace("|", " ")
+    assert split_sentences(spaced) == case.split("|")
+
+
 @pytest.mark.parametrize("blank", ["", " ", "\n\t \u00a0"])
 def test_blank_text_has_no_sentence(blank):
     assert split_sentences(blank) == []
@@ -73,15 +88,37 @@ def test_line_breaks_and_odd_spaces_become_single_spaces():
 def test_no_character_is_lost_or_moved_on_random_text():
     rng = random.Random(5)
     pieces = ["Mr.", "a", "B.", "...", "?!", '"', "(", ")", "U.S.", "The", "5", ".", " ", "\n", "é"]
+    wide = ["\u3002", "\uff1f", "\u4ed6", "\u300d"]
     for _ in range(300):
         text = "".join(rng.choices(pieces, k=60))
         sentences = split_sentences(text)
         assert " ".join(sentences) == " ".join(text.split())
         assert all(s and s == s.strip() for s in sentences)
+    for _ in range(300):
+        text = "".join(rng.choices(pieces + wide, k=60))
+        sentences = split_sentences(text)
+        assert "".join(sentences).replace(" ", "") == "".join(text.split())
+        assert all(s and s == s.strip() for s in sentences)
 
 
 @pytest.mark.parametrize(
-    "unit", [".", ". ", "a.", "A. ", "( ", '."', "?! ", "1. ", "U.S.", "((", ". ("]
+    "unit",
+    [
+        ".",
+        ". ",
+        "a.",
+        "A. ",
+        "( ",
+        '."',
+        "?! ",
+        "1. ",
+        "U.S.",
+        "((",
+        ". (",
+        "\u3002",
+        "\u4ed6\u3002",
+        "\u3002)",
+    ],
 )
 def test_the_time_is_linear_in_the_length_of_a_line(unit):
     def seconds(length):

@@ -1,7 +1,10 @@
 import random
+import re
 import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bert.text.wikitext import clean_wikitext
 
@@ -106,6 +109,7 @@ def test_only_the_named_sections_are_dropped():
 
 UNITS = ["{{", "}}", "[[", "]]", "[[a|", "{{a|", "{|\n", "\n|}", "<ref>", "</ref>", "<ref", "<!--"]
 UNITS += ["<nowiki>", "<math>", "''", "'''", "==a\n", "= ", "[http://a ", "&#", "__A", "( ", ","]
+UNITS += ["[[a", "]]]", "\n{|", "{{|}}", "<ref a=b ", " ;", "<math>x", "1<sup>", "mailto:", "\x02"]
 UNITS += ["\n*", "<b ", "<sup>1", ". ", "{{convert|", "-->", "[[File:a|", "{{nowrap|"]
 
 
@@ -128,3 +132,34 @@ def test_unbalanced_markup_never_fails_and_leaves_single_lines():
             assert paragraph == " ".join(paragraph.split())
             assert "\x00" not in paragraph
             assert "\x01" not in paragraph
+
+
+# Markup in every combination, with words between, so that no two halves meet to form new markup.
+PIECES = st.sampled_from([*UNITS, "|", "\n", "\n\n", "|}", "</math>", "</nowiki>", "]", "}", "'"])
+WORDS = st.sampled_from(["word", " ", "Rome is", ". So "])
+MARKUP_LEFT = re.compile(r"\{\{|\}\}|\[\[|\]\]|<ref\b|</ref|<!--|\x00|\x01|\x02|\x03")
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(PIECES, WORDS), max_size=60))
+def test_no_markup_is_left_whatever_its_order(parts):
+    source = "".join("".join(part) for part in parts)
+    if "<nowiki>" not in source:
+        assert not [p for p in clean(source) if MARKUP_LEFT.search(p)]
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    st.text(alphabet="[]{}|<>/='-!\n*#:;&_ref.a \x00\x02\x03\u2028\u202e\u0301\u4e2d", max_size=300)
+)
+def test_any_text_becomes_single_lines(source):
+    for paragraph in clean(source):
+        assert paragraph == " ".join(paragraph.split())
+        assert len(paragraph.splitlines()) == 1
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.lists(st.text(alphabet="abc de,\u00e9\u4e2d", min_size=1, max_size=30), max_size=8))
+def test_plain_text_stays_as_it_is(lines):
+    paragraphs = [" ".join(f"The {line.replace(',', '')} is so.".split()) for line in lines]
+    assert clean("\n\n".join(paragraphs)) == paragraphs

@@ -1,156 +1,145 @@
-"""Books, one plain text file each: decoding, Project Gutenberg's frame, paragraphs, chapters.
+"""Books as plain text files, in a folder or in tar archives: frame, chapters, paragraphs.
 
-Lines of one paragraph are joined if the file is hard-wrapped, which it is when most lines that
-have a line right below do not end like a sentence; otherwise each line is a paragraph. Dropped as
-markup: headings, tables of contents, rules of asterisks, illustrations, marks of emphasis and of
-footnotes.
+Dropped as markup: headings, title pages, tables of contents and other tables, rules of asterisks,
+illustrations, marks of emphasis and of footnotes.
 """
 
 import re
-from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from io import BufferedReader
+from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from bert.config import Section, knob
+from bert.config import knob
+from bert.text.archives import Member, is_archive, read_members
+from bert.text.chapters import CHAPTER, Block, split_chapters
 from bert.text.decoding import decode_text, remove_invisible
-from bert.text.documents import Document
+from bert.text.documents import Document, NamedDocument
+from bert.text.gutenberg import is_credit, strip_gutenberg
+from bert.text.paragraphs import is_running_text, split_paragraphs
+from bert.text.pieces import check_size, read_whole
 from bert.text.sentences import split_sentences
+from bert.text.source import SourceConfig, relative_names
 
-COUNTS = ("files", "gutenberg_headers", "gutenberg_footers", "skipped_empty")
-_START = re.compile(
-    r"^[ \t]*\*\*\* ?START OF TH(?:E|IS) PROJECT GUTENBERG E[^*]{0,600}\*\*\*[^\n]*", re.MULTILINE
-)
-_SMALL_PRINT_END = re.compile(r"^\*END\*? ?THE SMALL PRINT![^\n]*", re.MULTILINE)
-_END = re.compile(
-    r"^[ \t]*(?:\*\*\* ?END OF TH(?:E|IS) PROJECT GUTENBERG"
-    r"|End of (?:[Tt]h(?:e|is) )?Project Gutenberg)",
-    re.MULTILINE,
-)
-_CREDIT = re.compile(
-    r"(?:Produced|E-?text prepared|This e-?text was (?:prepared|produced)) by", re.I
-)
+COUNTS = ("files", "gutenberg_headers", "gutenberg_footers", "skipped_empty", "skipped_not_text")
 _CREDIT_BLOCKS = 5
-_ILLUSTRATION = re.compile(r"(?<!\s)\s*+\[Illustration(?>[^\[\]]++|\[[^\[\]]*+\])*+\]\s*")
+_TITLE_WORDS = 8
+_ILLUSTRATIONS = re.compile(r"(?<!\s)\s*+(?:\[Illustration(?>[^\[\]]++|\[[^\[\]]*+\])*+\]\s*+)++")
 _EMPHASIS = re.compile(r"(?<![^\W_])_+|_++(?![^\W_])")
 _RAISED = re.compile(r"\^\{([^{}]*)\}")
 # Footnotes, and the proofreaders' marks for indented lines.
 _MARKS = re.compile(r"\[(?:\d{1,3}|\*{1,3})\]|\{\d{1,3}\}|/\*(?: [A-Z]{3,6}\b)?|\*+/?")
-_CONTENTS_LINE = re.compile(r"(?<![ .])[ .]{3,}+\d{1,4}$")
-_CHAPTER = re.compile(
-    r"(?i:chapter|book|part|volume|canto|letter|act|scene|stave)[ \t]+"
-    r"(?:[IVXLCDM]+|\d+|(?i:the[ \t]+\w+|one|two|three|four|five|six|seven|eight|nine|ten|first"
-    r"|second|third|fourth|fifth))\b"
-)
-_HEADING_LINES = 3
-_HEADING_WORDS = 4
-_SENTENCE_MARKS = (".", "!", "?", "\u2026", ":")
-_CLOSERS = "\"'\u201d\u2019\u00bb)]_"
+_GAP = re.compile(r"\S {4,}\S")
 _SPOKEN = ("!", "?", '"', "\u201d", "\u2019")
 
 
-class BooksConfig(Section):
+class BooksConfig(SourceConfig):
     """Books as plain text files in any encoding."""
 
-    format: Literal["books"] = knob("Layout of the raw files: one book a file, plain text.")
-    raw: str = knob("Name of the item in section `fetch` that holds the books.", min_length=1)
-    pattern: str = knob('Names of the files to read, as a shell pattern ("*.txt").', min_length=1)
+    format: Literal["books"] = knob(
+        "Layout of the raw files: one book a .txt file, or tar archives of such files."
+    )
     chapters_are_documents: bool = knob(
         "Whether each chapter is a document of its own; otherwise the whole book is one."
     )
 
 
-def extract_book(path: Path, config: BooksConfig) -> tuple[list[Document], tuple[str, ...]]:
-    """Returns the book's documents and the names of the counters to raise by one.
+class Book(NamedTuple):
+    """A file of a folder, or a member of an archive."""
+
+    name: str  # inside the source
+    path: Path
+    size: int  # bytes
+    content: bytes | None  # of a member
+    is_text: bool  # members that are no .txt are only counted
+
+
+def list_items(files: Sequence[Path], config: BooksConfig) -> Iterator[Book]:
+    """Yields one item a book; members of an archive carry their bytes.
+
+    Raises:
+        ArchiveError: An archive is damaged, or holds what a collection of texts has no use for.
+        PieceError: A member of an archive is too large for memory.
+    """
+    for path, name in zip(files, relative_names(files), strict=True):
+        with BufferedReader(path.open("rb", buffering=0), 1 << 16) as stream:
+            if is_archive(stream):
+                yield from _books(read_members(stream, where=name), path, name)
+            else:
+                yield Book(name, path, path.stat().st_size, None, True)
+
+
+def _books(members: Iterable[Member], path: Path, name: str) -> Iterator[Book]:
+    for member in members:
+        inside = f"{name}/{member.name}"
+        if member.name.endswith(".txt"):
+            check_size(inside, member.size)
+            yield Book(inside, path, member.size, member.stream.read(), True)
+        else:
+            yield Book(inside, path, 0, b"", False)
+
+
+def read_item(item: Book, config: BooksConfig) -> tuple[list[NamedDocument], tuple[str, ...]]:
+    """Returns the book's documents and the counters to raise.
 
     Raises:
         DecodingError: The file is no text in any encoding that was tried.
-        FileNotFoundError: There is no such file.
+        PieceError: The file is too large for memory.
     """
-    text, encoding = decode_text(path.read_bytes(), where=str(path))
+    if not item.is_text:
+        return [], ("skipped_not_text",)
+    data = read_whole(item.path, item.name) if item.content is None else item.content
+    text, encoding = decode_text(data, where=item.name)
     body, frame = strip_gutenberg(re.sub(r"\r\n?|\f", "\n", text))
     names = ("files", f"encoding_{encoding}", *frame)
-    documents: list[Document] = []
-    for chapter in _chapters(_blocks(_ILLUSTRATION.sub(_gap, body)), bool(frame)):
-        if documents and not config.chapters_are_documents:
-            documents[0] += chapter
-        elif chapter:
-            documents.append(chapter)
-    return documents, names if documents else (*names, "skipped_empty")
+    documents = list(filter(None, _chapters(body, is_gutenberg=bool(frame))))
+    if not documents:
+        return [], (*names, "skipped_empty")
+    if not config.chapters_are_documents:
+        return [NamedDocument(item.name, list(chain.from_iterable(documents)))], names
+    return [NamedDocument(f"{item.name}#{n}", d) for n, d in enumerate(documents, 1)], names
 
 
-def strip_gutenberg(text: str) -> tuple[str, tuple[str, ...]]:
-    """Cuts Project Gutenberg's header and licence off, where its markers stand.
+def _chapters(body: str, *, is_gutenberg: bool) -> Iterator[Document]:
+    lines = _ILLUSTRATIONS.sub(_gap, body).strip("\n").split("\n")
+    blocks = list(split_paragraphs(lines))
+    if is_gutenberg:
+        credits = {n for n, block in enumerate(blocks[:_CREDIT_BLOCKS]) if is_credit(block[0])}
+        blocks = [block for n, block in enumerate(blocks) if n not in credits]
+    first, *others = split_chapters(blocks)
+    if others and is_gutenberg:
+        first = [block for block in first if not _is_title(block)]
+    for chapter in (first, *others):
+        texts = (_paragraph(block) for block in chapter if not _is_table(block))
+        yield [s for text in texts if _is_text(text) for s in split_sentences(text)]
 
-    Returns:
-        The text between the markers, and which of the two were found, as counter names.
+
+def _gap(illustrations: re.Match[str]) -> str:
+    """What illustrations leave: a paragraph's end, unless they stood in a paragraph's middle.
+
+    A chapter heading inside of one ("[Illustration: Chapter I.]") is a heading.
     """
-    header = _START.search(text) or _SMALL_PRINT_END.search(text, 0, len(text) // 2)
-    start = header.end() if header else 0
-    footer = _END.search(text, start)
-    found = ("gutenberg_headers",) * (header is not None)
-    found += ("gutenberg_footers",) * (footer is not None)
-    return text[start : footer.start() if footer else len(text)], found
-
-
-def _gap(illustration: re.Match[str]) -> str:
-    """What an illustration leaves: a paragraph's end, unless it stood in a paragraph's middle."""
-    before = illustration.string[illustration.start() - 1 : illustration.start()]
-    after = illustration.string[illustration.end() : illustration.end() + 1]
+    headings = (line.strip(" \t[]{}") for line in illustrations[0].split("\n"))
+    heading = next((line for line in headings if CHAPTER.match(line)), "")
+    if heading:
+        return f"\n\n{heading}\n\n"
+    before = illustrations.string[illustrations.start() - 1 : illustrations.start()]
+    after = illustrations.string[illustrations.end() : illustrations.end() + 1]
     return "\n" if after.islower() and (before.isalnum() or before in ",;") else "\n\n"
 
 
-def _blocks(text: str) -> Iterator[list[str]]:
-    """Splits the lines into blocks, each one paragraph, heading or verse; lines are stripped."""
-    lines = text.strip("\n").split("\n")
-    wrapped = _is_wrapped(lines)
-    by_indent = wrapped and 50 * sum(not line.strip() for line in lines) < len(lines)
-    block: list[str] = []
-    for line in lines:
-        if block and (not line.strip() or not wrapped or (by_indent and line[0].isspace())):
-            yield block
-            block = []
-        if line.strip():
-            block.append(line.strip())
-    if block:
-        yield block
+def _is_title(block: Block) -> bool:
+    """Whether a line before the first chapter is of a title page: title, author, dedication."""
+    return len(block) == 1 and len(block[0].split(maxsplit=_TITLE_WORDS)) <= _TITLE_WORDS
 
 
-def _is_wrapped(lines: list[str]) -> bool:
-    ends = [_ends_like_sentence(a) for a, b in pairwise(lines) if a.strip() and b.strip()]
-    return 2 * sum(ends) <= len(ends)
+def _is_table(block: Block) -> bool:
+    gaps = sum(_GAP.search(line) is not None for line in block)
+    return len(block) > 1 and 3 * gaps >= 2 * len(block)
 
 
-def _ends_like_sentence(line: str) -> bool:
-    return line.rstrip().rstrip(_CLOSERS).endswith(_SENTENCE_MARKS)
-
-
-def _chapters(blocks: Iterable[list[str]], is_gutenberg: bool) -> Iterator[Document]:
-    """Yields the sentences of each chapter (some empty: a table of contents is all headings)."""
-    chapter: Document = []
-    for number, block in enumerate(blocks):
-        text_lines = block
-        if _CHAPTER.match(block[0]):
-            yield chapter
-            chapter = []
-            text_lines = _below_heading(block)
-        elif len(block) <= _HEADING_LINES and _CONTENTS_LINE.search(block[-1]):
-            continue
-        text = _paragraph(text_lines)
-        is_credit = is_gutenberg and number < _CREDIT_BLOCKS and _CREDIT.match(text) is not None
-        if _is_text(text) and not is_credit:
-            chapter += split_sentences(text)
-    yield chapter
-
-
-def _below_heading(block: list[str]) -> list[str]:
-    """What follows a chapter heading in its block: nothing, or a paragraph if it is longer."""
-    if len(block) <= _HEADING_LINES or all(map(_CHAPTER.match, block)):
-        return []
-    return block[1:]
-
-
-def _paragraph(lines: list[str]) -> str:
+def _paragraph(lines: Block) -> str:
     """Joins lines with spaces, but not after a hyphen or dash: "self-" and "same" are one word."""
     joined = "".join(
         line
@@ -163,11 +152,8 @@ def _paragraph(lines: list[str]) -> str:
 
 
 def _is_text(paragraph: str) -> bool:
-    """Not a heading: has letters; in capitals only if spoken; a few words only if they end."""
+    """Not a heading: running text, and in capitals only if spoken."""
     letters, small = sum(map(str.isalpha, paragraph)), sum(map(str.islower, paragraph))
-    if not letters:
-        return False
     if small < 0.05 * letters and any(map(str.isupper, paragraph)):
         return paragraph.endswith(_SPOKEN)
-    long = len(paragraph.split(maxsplit=_HEADING_WORDS)) > _HEADING_WORDS
-    return long or paragraph.rstrip(_CLOSERS).endswith(_SENTENCE_MARKS)
+    return is_running_text(paragraph)

@@ -1,7 +1,8 @@
 """Bytes of unknown encoding to text, by a fixed order of rules.
 
 1. A byte order mark names UTF-8, UTF-16 or UTF-32.
-2. What decodes as UTF-8 is UTF-8.
+2. What decodes as UTF-8 is UTF-8. If at most one non-ASCII character in ten is damaged, it is UTF-8
+   into which other text was pasted, and the bytes that do not fit are read as CP1252.
 3. What is mostly ASCII (a Western European text) and has no byte that Windows code page 1252
    leaves undefined is CP1252, which is Latin-1 with more printable characters.
 4. Otherwise charset-normalizer guesses, and its first guess that is not mostly capitals is taken.
@@ -9,6 +10,7 @@
 
 import codecs
 import re
+from contextlib import suppress
 
 import charset_normalizer
 
@@ -26,6 +28,9 @@ _WESTERN_SHARE = 0.2
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\ufeff]"
 )
+
+_NOT_ASCII = re.compile("[^\x00-\x7f]")
+_ESCAPED = re.compile("[\udc80-\udcff]")  # the bytes that Python's "surrogateescape" hides
 
 
 class DecodingError(ValueError):
@@ -45,12 +50,15 @@ def decode_text(data: bytes, *, where: str) -> tuple[str, str]:
     for mark, codec, name in _MARKS:
         if data.startswith(mark):
             return _decode(data, codec, where), name
-    for name in ("utf-8", "cp1252"):
-        if name == "utf-8" or _is_western(data):
-            try:
-                return _checked(data.decode(name), where), name
-            except UnicodeDecodeError:
-                continue
+    try:
+        return _checked(data.decode("utf-8"), where), "utf-8"
+    except UnicodeDecodeError:
+        mixed = _decode_mixed(data)
+    if mixed is not None:
+        return _checked(mixed, where), "utf-8_mixed"
+    if _is_western(data):
+        with suppress(UnicodeDecodeError):
+            return _checked(data.decode("cp1252"), where), "cp1252"
     guesses = [match.encoding for match in charset_normalizer.from_bytes(data)]
     if not guesses:
         raise _error(where, "no encoding fits its bytes")
@@ -60,9 +68,39 @@ def decode_text(data: bytes, *, where: str) -> tuple[str, str]:
     return next(likely, (_decode(data, guesses[0], where), guesses[0]))
 
 
+def decode_utf8(data: bytes, *, where: str, first_line: int) -> str:
+    """Returns UTF-8 text that is a piece of a file, without the byte order mark of line 1.
+
+    Args:
+        data: Whole lines.
+        where: The file's name, for the message.
+        first_line: Number of the first line, from 1.
+
+    Raises:
+        DecodingError: The bytes are not UTF-8; names the line.
+    """
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = first_line + data.count(b"\n", 0, error.start)
+        raise DecodingError(
+            f"{where}, line {line}: {error}; expected UTF-8. Convert the file to UTF-8."
+        ) from None
+    return text.removeprefix("\ufeff") if first_line == 1 else text
+
+
 def remove_invisible(text: str) -> str:
     """Drops characters that show nothing and would split or hide words; white space stays."""
     return _INVISIBLE.sub("", text)
+
+
+def _decode_mixed(data: bytes) -> str | None:
+    """UTF-8 with at most a tenth of its non-ASCII characters damaged; None if it is not that."""
+    text = data.decode("utf-8", "surrogateescape")
+    damaged = len(_ESCAPED.findall(text))
+    if 10 * damaged > len(_NOT_ASCII.findall(text)):
+        return None
+    return _ESCAPED.sub(lambda m: bytes([ord(m[0]) - 0xDC00]).decode("cp1252", "replace"), text)
 
 
 def _is_western(data: bytes) -> bool:

@@ -3,13 +3,24 @@
 It is the `results4` layout of MLPerf. A document is a list of non-empty sentences; a sentence has
 no line break and no leading or trailing space. The file ends with a line feed. This module is the
 format's one writer, reader and check.
+
+Beside a file of documents may stand the file of their names: UTF-8, one name a line, line i names
+document i. A name is what a list of documents would call it (a page id, a path); it is not empty,
+has no line break and no leading or trailing space.
 """
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 Document = list[str]
+
+
+class NamedDocument(NamedTuple):
+    """A document and its name inside the source."""
+
+    name: str
+    sentences: Document
 
 
 class TextFormatError(ValueError):
@@ -45,12 +56,30 @@ def encode_document(document: Document, *, first: bool) -> bytes:
     if not document:
         raise TextFormatError("A document has no sentence; expected at least one.")
     for sentence in document:
-        if not sentence or sentence != sentence.strip() or len(sentence.splitlines()) != 1:
+        if not _is_line(sentence):
             raise TextFormatError(
                 f"{sentence[:80]!r} is not a sentence: expected one non-empty line without "
                 "leading or trailing space."
             )
     return (("" if first else "\n") + "\n".join(document) + "\n").encode("utf-8")
+
+
+def encode_name(name: str) -> bytes:
+    """One line of the file of names.
+
+    Raises:
+        TextFormatError: The name is empty, or holds a line break.
+    """
+    if not _is_line(name):
+        raise TextFormatError(
+            f"{name[:80]!r} is no name of a document: expected one non-empty line without leading "
+            "or trailing space."
+        )
+    return f"{name}\n".encode()
+
+
+def _is_line(text: str) -> bool:
+    return text != "" and text == text.strip() and len(text.splitlines()) == 1
 
 
 def write_documents(path: Path, documents: Iterable[Document]) -> DocumentWriter:

@@ -1,36 +1,69 @@
 """Stage `extract`: the raw files of one source to documents in the text format.
 
-A format module turns raw items into documents and names the counters that each item raises; this
-module selects the files, runs the format over them and writes what comes out, in order.
+A format module lists the work in its files, turns each piece of work into documents and names the
+counters to raise; this module selects the files, spreads the work over processes and writes what
+comes out, in order. Every format module has
+
+    COUNTS                        counters that always stand in the manifest
+    list_items(files, config)     work items, in order; runs in the parent and is cheap
+    read_item(item, config)       named documents of an item, and names of counters to raise by one
+
+and may have `check_counts(counts, files, config)`, which refuses a source by its final counts.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
-from itertools import chain
-from os.path import commonpath
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from bert.config import Section, check, load_values
-from bert.text import books, plain, wikipedia
-from bert.text.books import BooksConfig, extract_book
-from bert.text.documents import Document, DocumentWriter
+from bert.text import (
+    books,
+    jsonl,
+    openwebtext,
+    parquet,
+    plain,
+    pubmed,
+    textfiles,
+    wikiextractor,
+    wikipedia,
+)
+from bert.text.documents import DocumentWriter, encode_name
 from bert.text.ordered import map_in_order
-from bert.text.plain import Results4Config
-from bert.text.wikipedia import Page, WikipediaConfig, extract_page, read_pages
+from bert.text.source import relative_names
 
 logger = logging.getLogger(__name__)
 
+DOCUMENTS = "documents.txt"
+NAMES = "names.txt"
+_MODULES: dict[str, Any] = {
+    "wikipedia": wikipedia,
+    "books": books,
+    "results4": plain,
+    "text": textfiles,
+    "jsonl": jsonl,
+    "wikiextractor": wikiextractor,
+    "parquet": parquet,
+    "openwebtext": openwebtext,
+    "pubmed": pubmed,
+}
 ExtractConfig = Annotated[
-    WikipediaConfig | BooksConfig | Results4Config, Field(discriminator="format")
-]
-Extracted = tuple[list[Document], tuple[str, ...]]
-_COUNTS = {"wikipedia": wikipedia.COUNTS, "books": books.COUNTS, "results4": plain.COUNTS}
+    wikipedia.WikipediaConfig
+    | books.BooksConfig
+    | plain.Results4Config
+    | textfiles.TextConfig
+    | jsonl.JsonlConfig
+    | wikiextractor.WikiExtractorConfig
+    | parquet.ParquetConfig
+    | openwebtext.OpenWebTextConfig
+    | pubmed.PubmedConfig,
+    Field(discriminator="format"),
+]  # fmt: skip
 
 
 class ExtractError(ValueError):
@@ -73,12 +106,11 @@ def select_files(receipt: Mapping[str, Any], pattern: str) -> dict[str, tuple[Pa
             f"None of the {len(paths)} raw files matches the pattern {pattern!r} ({names}, ...); "
             "expected at least one. Change `pattern` in the extract section."
         )
-    folder = commonpath([path.parent for path in paths])
     chosen = {}
-    for path, file in zip(paths, receipt["files"], strict=True):
+    for name, path, file in zip(relative_names(paths), paths, receipt["files"], strict=True):
         if fnmatchcase(path.name, pattern):
             _check_file(path, file["bytes"])
-            chosen[path.relative_to(folder).as_posix()] = (path, file["sha256"])
+            chosen[name] = (path, file["sha256"])
     return dict(sorted(chosen.items()))
 
 
@@ -93,27 +125,41 @@ def _check_file(path: Path, size: int) -> None:
 
 
 def extract(
-    config: ExtractConfig, files: Iterable[Path], output: Path, *, workers: int
+    config: ExtractConfig, files: Sequence[Path], folder: Path, *, workers: int
 ) -> dict[str, int]:
-    """Writes the documents of `files`, in their order, to `output` and returns the counts.
+    """Writes the documents of `files`, in their order, and returns the counts.
 
-    The bytes written do not depend on `workers`.
+    Args:
+        config: Section of the source.
+        files: Raw files; none is opened for writing.
+        folder: Existing folder, which gets `documents.txt` and `names.txt`.
+        workers: Processes; the bytes written do not depend on their number.
 
     Raises:
         ExtractError: The files hold no document.
+        TextFormatError: A format module gave a document or a name that is not in the format.
         ValueError: A file is damaged or of another format (see the format's module).
     """
-    counts = Counter(dict.fromkeys(_COUNTS[config.format], 0))
-    with output.open("wb") as stream:
-        writer = DocumentWriter(stream)
-        for documents, names in _extracted(config, files, workers):
-            counts.update(names)
+    module = _MODULES[config.format]
+    counts = Counter(dict.fromkeys(module.COUNTS, 0))
+    with (folder / DOCUMENTS).open("wb") as text, (folder / NAMES).open("wb") as names:
+        writer = DocumentWriter(text)
+        for documents, counters in map_in_order(
+            partial(module.read_item, config=config),
+            module.list_items(files, config),
+            weight=_size,
+            workers=workers,
+        ):
+            counts.update(counters)
             for document in documents:
-                writer.write(document)
-        size = stream.tell()
+                writer.write(document.sentences)
+                names.write(encode_name(document.name))
+        size = text.tell()
     written = {"documents": writer.documents, "sentences": writer.sentences, "bytes": size}
     result = written | dict(sorted(counts.items()))
     logger.info("%s: %s", config.format, ", ".join(f"{k} {v}" for k, v in result.items()))
+    if hasattr(module, "check_counts"):
+        module.check_counts(counts, files, config)
     if not writer.documents:
         raise ExtractError(
             f"No document in the raw files of {config.raw!r} ({dict(counts)}); expected at least "
@@ -122,23 +168,5 @@ def extract(
     return result
 
 
-def _extracted(config: ExtractConfig, files: Iterable[Path], workers: int) -> Iterator[Extracted]:
-    if isinstance(config, WikipediaConfig):
-        return map_in_order(
-            partial(extract_page, config=config),
-            chain.from_iterable(map(read_pages, files)),
-            weight=_page_size,
-            workers=workers,
-        )
-    if isinstance(config, BooksConfig):
-        work = partial(extract_book, config=config)
-        return map_in_order(work, files, weight=_file_size, workers=workers)
-    return chain.from_iterable(map(plain.extract_file, files))
-
-
-def _page_size(page: Page) -> int:
-    return len(page.text)
-
-
-def _file_size(path: Path) -> int:
-    return path.stat().st_size
+def _size(item: Any) -> int:
+    return int(item.size)

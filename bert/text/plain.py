@@ -1,42 +1,61 @@
 """Folders that already are in the text format, such as the `results4` layout of MLPerf."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from bert.config import Section, knob
-from bert.text.documents import Document, read_documents
+from bert.config import knob
+from bert.text.decoding import decode_utf8
+from bert.text.documents import Document, NamedDocument
+from bert.text.pieces import AFTER_BLANK_LINE, Piece, cut_file
+from bert.text.source import SourceConfig, relative_names
 
 COUNTS = ("files", "line_breaks_in_sentences")
-_BYTE_ORDER_MARK = "\ufeff"
 
 
-class Results4Config(Section):
+class Results4Config(SourceConfig):
     """Text that is split into sentences and documents already."""
 
-    format: Literal["results4"] = knob("Layout of the raw files: the text format of this project.")
-    raw: str = knob("Name of the item in section `fetch` that holds the folder.", min_length=1)
-    pattern: str = knob(
-        'Names of the files to read, as a shell pattern; "part-*" leaves out held-out text and '
-        "checksums.",
-        min_length=1,
+    format: Literal["results4"] = knob(
+        'Layout of the raw files: the text format of this project. The pattern "part-*" leaves out '
+        "held-out text and checksums."
     )
 
 
-def extract_file(path: Path) -> Iterator[tuple[list[Document], tuple[str, ...]]]:
-    """Yields the documents of one file, each with the names of the counters to raise by one.
-
-    Sentences pass through as they are, except that a character that Python or Unicode takes for a
-    line break (U+0085, U+2028, a form feed, ...) becomes a space; such sentences are counted.
+def list_items(files: Sequence[Path], config: Results4Config) -> Iterator[Piece]:
+    """Yields pieces of whole documents, about 2 MiB each.
 
     Raises:
-        TextFormatError: The file is not valid UTF-8.
+        PieceError: A document is too large for memory.
+        CompressionError: A file is compressed and damaged.
     """
-    yield [], ("files",)
-    for document in read_documents(path):
-        if document[0].startswith(_BYTE_ORDER_MARK):
-            document[:1] = filter(None, [document[0].lstrip(_BYTE_ORDER_MARK).strip()])
-        broken = [n for n, sentence in enumerate(document) if len(sentence.splitlines()) != 1]
-        for number in broken:
-            document[number] = " ".join(document[number].split())
-        yield [document] if document else [], ("line_breaks_in_sentences",) * len(broken)
+    for path, name in zip(files, relative_names(files), strict=True):
+        yield from cut_file(path, name, ends=AFTER_BLANK_LINE)
+
+
+def read_item(item: Piece, config: Results4Config) -> tuple[list[NamedDocument], tuple[str, ...]]:
+    """Returns the documents of a piece, named by file and line, and the counters to raise.
+
+    Sentences pass through as they are but for space around them, and a character that Python or
+    Unicode takes for a line break (U+0085, U+2028, a form feed, ...) becomes a space; such
+    sentences are counted.
+
+    Raises:
+        DecodingError: The piece is not valid UTF-8.
+    """
+    text = decode_utf8(item.read(), where=item.name, first_line=item.first_line)
+    names = ["files"] * (item.start == 0)
+    documents: list[NamedDocument] = []
+    document: Document = []
+    for number, line in enumerate([*text.split("\n"), ""]):
+        sentence = line.strip()
+        if len(sentence.splitlines()) > 1:
+            sentence = " ".join(sentence.split())
+            names.append("line_breaks_in_sentences")
+        if sentence:
+            document.append(sentence)
+        elif document:
+            first_line = item.first_line + number - len(document)
+            documents.append(NamedDocument(f"{item.name}:{first_line}", document))
+            document = []
+    return documents, tuple(names)

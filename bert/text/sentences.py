@@ -1,7 +1,9 @@
 """Rule-based sentence splitting for English and its neighbours; no model, no dependency.
 
-`split_sentences` only chooses among the spaces of a paragraph: joining its result with single
-spaces gives the paragraph back, whitespace normalised. A space can end a sentence when a mark
+`split_sentences` chooses among the spaces of a paragraph: joining its result with single spaces
+gives the paragraph back, whitespace normalised. The exception is Chinese and Japanese, which have
+no spaces: a sentence ends after their wide marks (U+3002, U+FF01, U+FF1F), unless a quote or
+bracket closes there and no space follows. Elsewhere a space can end a sentence when a mark
 (`.`, `!`, `?`, an ellipsis) stands before it, possibly with closing quotes or brackets between.
 There the first rule that applies decides; "next" is the first letter or digit after the space,
 behind opening quotes and brackets:
@@ -24,8 +26,15 @@ Every character is looked at a bounded number of times, so the time is linear in
 
 import re
 
-# A run of marks is entered at its first one only and never given back: linear on any run.
-_MARK = re.compile(r"(?<![.!?\u2026])[.!?\u2026]++[\"'\u201d\u2019\u00bb)\]}]*+(?= )")
+_WIDE_MARKS = "\u3002\uff01\uff1f"
+_WIDE_CLOSERS = "\"'\u201d\u2019\u300d\u300f\uff09)\\]"
+# A run of marks is entered at its first one only and never given back: linear on any run. The
+# look back stands behind the first mark, because `re` searches fast for what a pattern starts with.
+_MARK = re.compile(
+    r"[.!?\u2026](?<![.!?\u2026]{2})[.!?\u2026]*+[\"'\u201d\u2019\u00bb)\]}]*+(?= )"
+    rf"|[{_WIDE_MARKS}](?<![{_WIDE_MARKS}]{{2}})[{_WIDE_MARKS}]*+"
+    rf"(?:[{_WIDE_CLOSERS}]*+(?= )|(?![ {_WIDE_CLOSERS}\u3001\uff0c.!?\u2026]|$))"
+)
 _PARENTHESIS_REACH = 60
 _OPENERS = "\"'\u201c\u2018\u00ab([{\u00bf\u00a1"
 _NEXT_WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
@@ -75,7 +84,7 @@ def split_sentences(paragraph: str) -> list[str]:
     for mark in _MARK.finditer(text):
         if word is not None and word.start() < mark.start() and _ends_sentence(text, start, mark):
             sentences.append(text[start : mark.end()])
-            start = mark.end() + 1
+            start = mark.end() + (text[mark.end()] == " ")
             word = _WORD_CHARACTER.search(text, start)
     if start < len(text):
         sentences.append(text[start:])
@@ -84,6 +93,8 @@ def split_sentences(paragraph: str) -> list[str]:
 
 def _ends_sentence(text: str, start: int, mark: re.Match[str]) -> bool:
     """Whether the sentence that starts at `start` ends with `mark`."""
+    if mark.group()[0] in _WIDE_MARKS:
+        return True
     after = _skip_openers(text, mark.end() + 1)
     if after == len(text) or not _may_open(text[after]):
         return False

@@ -7,20 +7,21 @@ to the end of its line; of a link that is never closed, only the brackets are.
 """
 
 import re
-from collections import Counter
 from collections.abc import Set
 
 from bert.text.wikitemplates import template_text
 
-_TOKEN = re.compile(
-    r"(?P<open_template>\{\{)|(?P<close_template>\}\})|(?P<open_link>\[\[)"
-    # Of `]]]` the first belongs to a link to the web inside.
-    r"|(?P<close_link>\]\](?!\](?!\])))"
-    r"|(?P<open_table>^[ \t:*#;]*+\{\|)"
-    # `|}}` ends a template, `|}` a table, `|}}}` a table and then a template.
-    r"|(?P<close_table>^[ \t]*+\|\}(?=\}\}|(?!\})))",
-    re.MULTILINE,
-)
+# Each pattern starts with a fixed character or a small set of them, which `re` searches fast.
+_OPEN_TABLE = re.compile(r"\n[ \t:*#;]*+\{\|")
+# `|}}` ends a template, `|}` a table, `|}}}` a table and then a template.
+_CLOSE_TABLE = re.compile(r"\n[ \t]*+\|\}(?=\}\}|(?!\}))")
+_TABLE_START, _TABLE_END = "\x02", "\x03"
+_LINK = re.compile(r"\[\[([^\[\]{}\n\x02\x03]{0,400}+)\]\]")
+# Of `]]]` the first belongs to a link to the web inside.
+_TOKEN = re.compile(r"(\{\{|\}\}|\[\[|\]\](?!\](?!\]))|\x02|\x03)")
+_OPENERS = {"{{": "template", "[[": "link", _TABLE_START: "table"}
+_CLOSERS = {"}}": "template", "]]": "link", _TABLE_END: "table"}
+_RESERVED = str.maketrans("", "", "\x00\x02\x03")
 # Text inside deeper nesting is given up, so that every character is copied a bounded number of
 # times; real pages nest three or four deep.
 _MAX_DEPTH = 40
@@ -40,33 +41,41 @@ def strip_brackets(source: str, hidden_namespaces: Set[str]) -> str:
         hidden_namespaces: Lower-case names of namespaces whose links show no text: files and
             categories.
     """
-    text = source.replace(_UNCLOSED, "")
-    pieces: list[str] = []
+    text = "\n" + source.translate(_RESERVED) if _has_reserved(source) else "\n" + source
+    if "{|" in text or "|}" in text:
+        text = _OPEN_TABLE.sub("\n" + _TABLE_START, text)
+        text = _CLOSE_TABLE.sub("\n" + _TABLE_END, text)
+    # Links without brackets inside are most of all brackets, and need no stack.
+    text = _LINK.sub(lambda match: _link_text(match[1], hidden_namespaces), text)
+    texts = _TOKEN.split(text)
+    pieces = texts[:1]
     stack: list[tuple[str, int]] = []
-    depth: Counter[str] = Counter()
-    end = 0
-    for token in _TOKEN.finditer(text):
-        pieces.append(text[end : token.start()])
-        end = token.end()
-        action, _, kind = str(token.lastgroup).partition("_")
-        if action == "open":
-            stack.append((kind, len(pieces)))
-            depth[kind] += 1
-            pieces.append("" if kind == "link" else _UNCLOSED)
-        elif _may_close(kind, stack, depth):
+    depth = dict.fromkeys(_OPENERS.values(), 0)
+    for token, following in zip(texts[1::2], texts[2::2], strict=True):
+        opened = _OPENERS.get(token)
+        if opened:
+            stack.append((opened, len(pieces)))
+            depth[opened] += 1
+            pieces.append("" if opened == "link" else _UNCLOSED)
+        elif _may_close(_CLOSERS[token], stack, depth):
+            kind = _CLOSERS[token]
             start = _pop(kind, stack, depth)
             shown = _shown(kind, pieces, start, len(stack), hidden_namespaces)
             del pieces[start:]
             pieces.append(shown)
-    pieces.append(text[end:])
-    return _UNCLOSED_LINE.sub("", "".join(pieces))
+        pieces.append(following)
+    return _UNCLOSED_LINE.sub("", "".join(pieces))[1:]
 
 
-def _may_close(kind: str, stack: list[tuple[str, int]], depth: Counter[str]) -> bool:
+def _has_reserved(source: str) -> bool:
+    return any(character in source for character in (_UNCLOSED, _TABLE_START, _TABLE_END))
+
+
+def _may_close(kind: str, stack: list[tuple[str, int]], depth: dict[str, int]) -> bool:
     return stack[-1][0] == "link" if kind == "link" and stack else depth[kind] > 0
 
 
-def _pop(kind: str, stack: list[tuple[str, int]], depth: Counter[str]) -> int:
+def _pop(kind: str, stack: list[tuple[str, int]], depth: dict[str, int]) -> int:
     """Closes the nearest `kind` and all above it; returns where it began among the pieces."""
     while True:
         opened, start = stack.pop()

@@ -1,33 +1,36 @@
-"""Wikipedia's XML dumps: pages out of `pages-articles*.xml.bz2`, articles out of pages.
+"""Articles of Wikipedia out of its XML dumps.
 
-Reads the export schema of any version (the namespace in the tags is not looked at), bzip2 files
-of one or many streams, and plain XML. One page at a time is in memory.
+A dump is one file or many; a file is plain XML, bzip2 in one stream, or bzip2 in many streams
+(multistream), with or without its index. Redirects, disambiguation pages, pages of other
+namespaces and pages with little text are skipped and counted by reason. A sentence around a formula
+that is no plain text would have a hole: it is dropped and counted.
 """
 
-import bz2
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
-from typing import IO, Literal, NamedTuple
-from xml.etree import ElementTree
+from typing import Literal
 
-from bert.config import Section, knob
-from bert.text.documents import Document
+from bert.config import knob
+from bert.text.documents import Document, NamedDocument
 from bert.text.sentences import split_sentences
+from bert.text.source import SourceConfig
+from bert.text.wikidump import Item, list_pages, read_head
+from bert.text.wikipages import Page, read_pages
+from bert.text.wikistreams import DumpError, dump_of_index, is_index
+from bert.text.wikitags import FORMULA
 from bert.text.wikitext import clean_wikitext
 
 COUNTS = (
+    "files",
     "pages",
     "skipped_namespace",
     "skipped_redirect",
     "skipped_not_wikitext",
     "skipped_disambiguation",
     "skipped_short",
+    "dropped_sentences",
 )
-_BZIP2 = b"BZh"
-_FILE, _CATEGORY = "6", "14"
-_CANONICAL = frozenset({"file", "image", "media", "category"})
-_REDIRECT = re.compile(r"\s*#redirect\b", re.IGNORECASE)
 _DISAMBIGUATION = re.compile(
     r"\{\{\s*(?:[^{}|\n]{0,60}\b)?"
     r"(?:disambig(?:uation)?(?: page| cleanup)?|disamb|dab|hndis|geodis|mathdab|numberdis|roaddis"
@@ -36,20 +39,10 @@ _DISAMBIGUATION = re.compile(
 )
 
 
-class DumpError(ValueError):
-    """A file that is not a whole Wikipedia XML dump."""
-
-
-class WikipediaConfig(Section):
+class WikipediaConfig(SourceConfig):
     """Articles of a Wikipedia dump."""
 
     format: Literal["wikipedia"] = knob("Layout of the raw files: MediaWiki's XML export.")
-    raw: str = knob("Name of the item in section `fetch` that holds the dump.", min_length=1)
-    pattern: str = knob(
-        'Names of the files to read, as a shell pattern; "*.xml*" leaves out the index of a '
-        "multistream dump.",
-        min_length=1,
-    )
     min_characters: int = knob(
         "Characters of clean text below which a page is skipped and counted as short.", ge=1
     )
@@ -58,121 +51,81 @@ class WikipediaConfig(Section):
     )
 
 
-class Page(NamedTuple):
-    """One page as stored in the dump."""
+def list_items(files: Sequence[Path], config: WikipediaConfig) -> Iterator[Item]:
+    """Yields stretches of whole pages of all dump files, in order.
 
-    title: str
-    namespace: int
-    redirect: bool
-    model: str
-    text: str
-    hidden_namespaces: frozenset[str]
-
-
-def read_pages(path: Path) -> Iterator[Page]:
-    """Yields the pages of one dump file in order.
+    An index of a multistream dump among the files says where its dump's streams start and which
+    pages they hold; without it the streams are found by their first bytes.
 
     Raises:
-        DumpError: The file is no bzip2 file though named so, is cut off, or is no MediaWiki XML.
-        FileNotFoundError: There is no such file.
+        DumpError: A file is no MediaWiki XML, two files hold the same pages, or an index has no
+            dump or does not fit it.
+        CompressionError: A file is compressed and damaged.
+        FileNotFoundError: A file is missing.
     """
-    with _open(path) as stream:
-        try:
-            yield from _parse(stream, path)
-        except EOFError:
-            raise DumpError(
-                f"{path} ends in the middle of a bzip2 stream; expected a whole file. "
-                "Fetch it again."
-            ) from None
-        except ElementTree.ParseError as error:
-            raise DumpError(
-                f"{path} is not well-formed XML ({error}); expected a whole MediaWiki dump. "
-                "Fetch it again."
-            ) from None
-        except OSError as error:
-            if error.errno is not None:
-                raise
-            raise DumpError(
-                f"{path} holds damaged bzip2 data ({error}); expected a whole file. Fetch it again."
-            ) from None
-
-
-def _open(path: Path) -> IO[bytes]:
-    with path.open("rb") as stream:
-        is_bzip2 = stream.read(3) == _BZIP2
-    if path.suffix == ".bz2" and not is_bzip2:
-        raise DumpError(
-            f"{path} is named .bz2 but does not start with {_BZIP2!r}; expected a bzip2 file. "
-            "Fetch it again, or rename it if it is plain XML."
-        )
-    return bz2.open(path, "rb") if is_bzip2 else path.open("rb")
-
-
-def _parse(stream: IO[bytes], path: Path) -> Iterator[Page]:
-    root: ElementTree.Element | None = None
-    hidden = _CANONICAL
-    for event, element in ElementTree.iterparse(stream, events=("start", "end")):
-        name = element.tag.rpartition("}")[2]
-        if root is None:
-            root = element
-            if name != "mediawiki":
+    indexes = {dump_of_index(path): path for path in files if is_index(path.name)}
+    seen: dict[tuple[str, int], Path] = {}
+    for path in files:
+        if is_index(path.name):
+            continue
+        head = read_head(path)
+        if head.first_page is not None:
+            other = seen.setdefault((head.site, head.first_page), path)
+            if other != path:
                 raise DumpError(
-                    f"{path} starts with <{name}>; expected <mediawiki>, the root of a dump. "
-                    "Set the raw item or `pattern` to the pages-articles files."
+                    f"{path} and {other} start with the same page, {head.first_page}; expected "
+                    "files that share no page. Choose one of the dumps with `pattern`."
                 )
-        if event == "end" and name == "siteinfo":
-            hidden |= _hidden_namespaces(element)
-        elif event == "end" and name == "page":
-            yield _page(element, hidden, path)
-            root.clear()
-
-
-def _hidden_namespaces(siteinfo: ElementTree.Element) -> frozenset[str]:
-    """Names of the file and category namespaces in the language of the dump, lower case."""
-    return frozenset(
-        (namespace.text or "").lower()
-        for namespace in siteinfo.iterfind(".//{*}namespace")
-        if namespace.get("key") in {_FILE, _CATEGORY}
-    )
-
-
-def _page(page: ElementTree.Element, hidden: frozenset[str], path: Path) -> Page:
-    """Takes the last revision, which is the only one in a pages-articles dump."""
-    title, namespace = page.findtext("{*}title") or "", page.findtext("{*}ns") or "0"
-    if not re.fullmatch(r"-?\d+", namespace.strip()):
+        yield from list_pages(path, head, indexes.pop(str(path).removesuffix(".bz2"), None))
+    if indexes:
+        index = min(indexes.values())
         raise DumpError(
-            f"{path}: page {title!r} has the namespace {namespace!r}; expected a number. "
-            "Fetch the dump again."
+            f"{index} is an index without its dump, which would be {dump_of_index(index)}.bz2. "
+            "Change `pattern` so that it matches both, or the dump only."
         )
-    revisions = page.findall("{*}revision")
-    revision = revisions[-1] if revisions else page
-    text = revision.findtext("{*}text") or ""
-    return Page(
-        title=title,
-        namespace=int(namespace),
-        redirect=page.find("{*}redirect") is not None or _REDIRECT.match(text) is not None,
-        model=revision.findtext("{*}model") or "wikitext",
-        text=text,
-        hidden_namespaces=hidden,
-    )
 
 
-def extract_page(page: Page, config: WikipediaConfig) -> tuple[list[Document], tuple[str, ...]]:
-    """Returns the page's article, if it is one, and the names of the counters to raise by one."""
-    reason = _skip_reason(page)
-    if reason:
-        return [], ("pages", reason)
+def read_item(item: Item, config: WikipediaConfig) -> tuple[list[NamedDocument], tuple[str, ...]]:
+    """Returns the articles of some pages, named by page id, and the counters to raise by one.
+
+    Raises:
+        DumpError: The file is cut off or damaged, or its index does not fit.
+    """
+    documents = []
+    counters = ["files"] * item.is_first
+    for page in read_pages(item):
+        counters.append("pages")
+        reason = skip_reason(page)
+        sentences, dropped = ([], 0) if reason else article(page, item.hidden_namespaces, config)
+        counters += ["dropped_sentences"] * dropped
+        if sentences:
+            documents.append(NamedDocument(page.page_id, sentences))
+        else:
+            counters.append(reason or "skipped_short")
+    return documents, tuple(counters)
+
+
+def article(
+    page: Page, hidden_namespaces: Set[str], config: WikipediaConfig
+) -> tuple[Document, int]:
+    """The sentences of a page, and how many were dropped for a formula that is no text.
+
+    A page with less than `min_characters` has no sentence.
+    """
     paragraphs = clean_wikitext(
         page.text,
         drop_sections=frozenset(config.drop_sections),
-        hidden_namespaces=page.hidden_namespaces,
+        hidden_namespaces=hidden_namespaces,
     )
     if sum(map(len, paragraphs)) < config.min_characters:
-        return [], ("pages", "skipped_short")
-    return [[s for p in paragraphs for s in split_sentences(p)]], ("pages",)
+        return [], 0
+    sentences = [sentence for paragraph in paragraphs for sentence in split_sentences(paragraph)]
+    whole = [sentence for sentence in sentences if FORMULA not in sentence]
+    return whole, len(sentences) - len(whole)
 
 
-def _skip_reason(page: Page) -> str:
+def skip_reason(page: Page) -> str:
+    """The counter of the reason why a page is no article; empty for an article."""
     if page.namespace != 0:
         return "skipped_namespace"
     if page.redirect:

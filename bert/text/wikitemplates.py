@@ -12,10 +12,17 @@ from collections.abc import Callable
 _ARGUMENT_NAME = re.compile(r"\s*([\w -]{1,40}?)\s*=\s*")
 _SHOWS_FIRST = (
     "nowrap nobr small smaller big large larger em strong sc smallcaps abbr sic chem2 math mvar "
-    "var val code mono ill nihongo vanchor linktext sub sup"
+    "var val code mono ill nihongo vanchor linktext sub sup ipa flag railgauge"
 )
 _FIRST = frozenset(
-    {"small caps", "as written", "not a typo", "interlanguage link", "visible anchor"}
+    {
+        "small caps",
+        "as written",
+        "not a typo",
+        "interlanguage link",
+        "visible anchor",
+        "track gauge",
+    }
 ).union(_SHOWS_FIRST.split())
 _SECOND = frozenset({"lang", "color", "font color"})
 _LAST = frozenset({"transl", "transliteration", "rtl-lang", "script"})
@@ -27,6 +34,7 @@ _LITERAL = {
     "space": " ",
     "spaces": " ",
     "=": "=",
+    "eqm": "\u21cc",
     "ndash": "\u2013",
     "en dash": "\u2013",
     "\u2013": "\u2013",
@@ -140,6 +148,8 @@ def _fraction(values: list[str], _: dict[str, str]) -> str:
 
 def _as_of(values: list[str], named: dict[str, str]) -> str:
     since = "since" in named
+    if not any(values):
+        return named.get("alt", "")
     words = "Since" if since else "As of"
     words = words.lower() if named.get("lc") else words
     return named.get("alt") or f"{words} {_at(values, 0)}".strip()

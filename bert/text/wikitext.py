@@ -30,11 +30,14 @@ _MAGIC_WORD = re.compile(r"__[A-Z]{3,40}__")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 # Not the parentheses of a function: `main()`.
 _EMPTY_BRACKETS = re.compile(r"(?: |(?<!\w))(?:\([\s,;:]*\)|\[[\s,;:]*\])")
-_AFTER_OPENING = re.compile(r"(?<=\()[\s,;:]+")
+_EMPTY = re.compile(r"[(\[][\s,;:]*+[)\]]")
+_AFTER_OPENING = re.compile(r"\([\s,;:]++")
+# Of these, one stands wherever one of the three patterns after them matches.
+_RESTS = (" ,", " .", " )", " ;", ",)", ";)", ":)", ",,", ",.", ",;")
 _BEFORE_CLOSING = re.compile(r"(?<![\s,;:])[\s,;:]++(?=\))")
 _COMMA_BEFORE_MARK = re.compile(r",(?=[,.;])")
 _LEADING_MARKS = re.compile(r"^[\s,;:]*+(?:\. )?")
-_SPACE_BEFORE_MARK = re.compile(r" (?=[,.)](?:[\s)]|$))")
+_SPACE_BEFORE_MARK = re.compile(r" (?=[,.;)](?:[\s)]|$))")
 
 
 def clean_wikitext(
@@ -146,12 +149,18 @@ def _quote_text(run: re.Match[str], apostrophe: int) -> str:
 
 def clean_inline(text: str) -> str:
     """Cleans one block without line structure: links to the web, entities, spaces, brackets."""
-    text = _EXTERNAL_LINK.sub(lambda m: m["label"] or "", text)
-    text = _UNCLOSED_LINK.sub("", text)
-    text = _MAGIC_WORD.sub("", text)
-    text = _ENTITY.sub(lambda m: html.unescape(m.group()), text)
+    if "//" in text or "mailto:" in text.lower():
+        text = _EXTERNAL_LINK.sub(lambda m: m["label"] or "", text)
+        text = _UNCLOSED_LINK.sub("", text)
+    if "__" in text:
+        text = _MAGIC_WORD.sub("", text)
+    if "&" in text:
+        text = _ENTITY.sub(lambda m: html.unescape(m.group()), text)
     text = " ".join(remove_invisible(text).split())
-    text = _EMPTY_BRACKETS.sub("", text)
-    text = _BEFORE_CLOSING.sub("", _AFTER_OPENING.sub("", text))
-    text = _COMMA_BEFORE_MARK.sub("", _SPACE_BEFORE_MARK.sub("", text))
+    if _EMPTY.search(text):
+        text = _EMPTY_BRACKETS.sub("", text)
+    text = _AFTER_OPENING.sub("(", text)
+    if any(rest in text for rest in _RESTS):
+        text = _BEFORE_CLOSING.sub("", text)
+        text = _COMMA_BEFORE_MARK.sub("", _SPACE_BEFORE_MARK.sub("", text))
     return _LEADING_MARKS.sub("", text).strip()
