@@ -10,8 +10,8 @@ from pathlib import Path
 
 from bert import log
 from bert.config import load_section
-from bert.data.vocab import load_vocabulary, make_tokenizer
-from bert.fetch import fetched_files
+from bert.data.vocab import load_tokenizer, load_vocabulary
+from bert.fetch.fetched import fetched_files
 from bert.manifest import atomic_directory, sha256_file, write_json, write_manifest
 from bert.model.config import ModelConfig
 from bert.tasks.config import task_module
@@ -29,7 +29,7 @@ def main() -> None:
     runtime = load_section(RuntimeConfig, args.runtime)
     model_config = load_section(ModelConfig, args.model)
     vocabulary = load_vocabulary(args.vocab)
-    tokenizer = make_tokenizer(args.vocab / "vocab.txt", vocabulary.lowercase)
+    tokenizer = load_tokenizer(args.vocab)
     task = task_module(config.task.format)
     files = {"train": fetched_files(args.train), "dev": fetched_files(args.dev)}
     train, train_counts = task.read_examples(files["train"], config.task, role="train")
@@ -38,7 +38,7 @@ def main() -> None:
     dev_features = task.make_features(dev, tokenizer, config.task, training=False)
 
     inputs = {f"{role}/{f.name}": sha256_file(f) for role, some in files.items() for f in some}
-    inputs["vocab.txt"] = vocabulary.sha256
+    inputs["vocabulary"] = vocabulary.sha256
     pretrained = None
     if args.checkpoint:
         loaded = load_checkpoint(args.checkpoint)

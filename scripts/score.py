@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bert import log
 from bert.config import load_section
-from bert.fetch import fetched_files
+from bert.fetch.fetched import fetched_files
 from bert.manifest import sha256_file, write_manifest
 from bert.tasks.config import TaskSection, task_module
 from bert.tasks.predictions import coverage, read_predictions

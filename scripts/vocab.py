@@ -1,21 +1,22 @@
-"""vocab: checks a given vocabulary, or trains one on the text parts."""
+"""vocab: checks a given vocabulary, or trains one on the text parts, and measures how it fits.
+
+Out: the vocabulary's files (see `bert.data.vocab`), coverage.json (see `bert.data.coverage`) and
+the manifest.
+"""
 
 import argparse
 from pathlib import Path
 
 from bert import log
-from bert.data.vocab import (
-    GivenVocab,
-    choose_vocab_file,
-    is_continuation,
-    load_vocab_config,
-    parse_tokens,
-    warn_of_case,
-    write_vocabulary,
-)
-from bert.data.wordpiece import train_wordpiece
-from bert.fetch import fetched_files
-from bert.manifest import atomic_directory, sha256_file, write_manifest
+from bert.data.coverage import coverage
+from bert.data.tokenise import Tokeniser
+from bert.data.train_bytelevel import train_byte_level
+from bert.data.train_wordpiece import train_wordpiece
+from bert.data.vocab import Lexicon, load_vocabulary, read_given, warn_of_case, write_vocabulary
+from bert.data.vocab_config import GivenVocab, WordPieceVocab, load_vocab_config
+from bert.fetch.fetched import fetched_files
+from bert.manifest import atomic_directory, sha256_file, write_json, write_manifest
+from bert.text.extracted import load_sources
 from bert.text.split import training_parts
 
 
@@ -29,26 +30,44 @@ def main() -> None:
         raise ValueError(f"vocab.kind is {config.kind}; expected --{needed} on the command line.")
     counts: dict[str, int] = {}
     if isinstance(config, GivenVocab):
-        file = choose_vocab_file(fetched_files(args.given))
-        tokens = parse_tokens(file.read_bytes(), str(file))
-        inputs = {"vocab.txt": sha256_file(file)}
+        lexicon, files = read_given(fetched_files(args.given))
+        inputs = {file.name: sha256_file(file) for file in files}
     else:
         parts = training_parts(args.split)
-        tokens, counts = train_wordpiece([path for path, _ in parts], config)
+        texts = [path for path, _ in parts]
         inputs = {path.name: sha256 for path, sha256 in parts}
-    warn_of_case(tokens, config.lowercase)
+        if isinstance(config, WordPieceVocab):
+            tokens, counts = train_wordpiece(texts, config)
+            lexicon = Lexicon(tokens)
+        else:
+            tokens, merges, counts = train_byte_level(texts, config)
+            lexicon = Lexicon(tokens, merges)
+    warn_of_case(lexicon, config.lowercase)
+    sources = load_sources(args.extract) if args.extract else []  # given shards need no text
+    for source in sources:
+        inputs |= source.digests
     with atomic_directory(args.output) as folder:
+        outputs = write_vocabulary(folder, lexicon.tokens, config.lowercase, lexicon.merges)
+        vocabulary = load_vocabulary(folder)
+        found = coverage(
+            {source.name: source.path for source in sources},
+            Tokeniser(folder),
+            vocabulary,
+            config.coverage_megabytes,
+        )
+        write_json(folder / "coverage.json", found)
         write_manifest(
             folder / "manifest.json",
             stage="vocab",
             config=config.model_dump(),
             inputs=inputs,
             counts={
-                "tokens": len(tokens),
-                "continuations": sum(map(is_continuation, tokens)),
+                "tokens": vocabulary.size,
+                "continuations": int(vocabulary.is_continuation.sum()),
                 **counts,
             },
-            outputs=write_vocabulary(folder, tokens, config.lowercase),
+            outputs=[*outputs, folder / "coverage.json"],
+            statistics={"coverage": found},
         )
 
 
@@ -59,6 +78,9 @@ def parse_args() -> argparse.Namespace:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--given", type=Path, help="manifest fetch/<raw>.json, for kind `given`")
     source.add_argument("--split", type=Path, help="manifest split/manifest.json, otherwise")
+    parser.add_argument(
+        "--extract", type=Path, nargs="*", required=True, help="extract/<source>/manifest.json"
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument("--log", type=Path, help="log file")
     return parser.parse_args()

@@ -4,7 +4,8 @@
 | --- | --- |
 | config.json | shape of the network, in the names of transformers |
 | model.safetensors | weights, padded vocabulary rows removed, tied matrix stored once |
-| vocab.txt, tokenizer.json, tokenizer_config.json, special_tokens_map.json | the tokenizer |
+| vocab.txt, or vocab.json and merges.txt | the vocabulary: WordPiece, or byte-level BPE |
+| tokenizer.json, tokenizer_config.json, special_tokens_map.json | the tokenizer |
 | README.md | model card: shape, parameters, provenance |
 
 Parameter names are ours as they stand, so nothing is renamed on the way out. On the way in, bare
@@ -81,7 +82,7 @@ def export_folder(
         folder: An existing, empty folder.
         state: Weights of `BertForPretraining`, with the padded vocabulary rows.
         config: Section they were trained with.
-        vocabulary: Folder with vocab.txt and tokenizer.json.
+        vocabulary: Folder of the vocabulary.
         provenance: Where the weights come from, Markdown for the model card.
 
     Returns:
@@ -96,7 +97,7 @@ def export_folder(
     weights = {name: _true_rows(name, state[name], words.size) for name in sorted(state)}
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     write_plain_json(folder / "config.json", _config_out(config, words))
-    write_tokenizer(folder, vocabulary, words.lowercase, config.max_position_embeddings)
+    write_tokenizer(folder, vocabulary, words, config.max_position_embeddings)
     parameters = sum(tensor.numel() for tensor in weights.values())
     write_card(folder, config, words, parameters, provenance)
     return {"parameters": parameters, "tensors": len(weights)}

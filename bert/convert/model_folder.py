@@ -5,32 +5,40 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from bert.data.vocab import SPECIAL_TOKENS, Vocabulary
+from bert.data.vocab import VOCABULARY_FILES, Vocabulary
 from bert.model.config import ModelConfig
 
-_ROLES = {f"{token[1:-1].lower()}_token": token for token in SPECIAL_TOKENS}
 
+def write_tokenizer(folder: Path, stored: Path, vocabulary: Vocabulary, longest: int) -> None:
+    """Copies the vocabulary and writes the settings of its tokenizer.
 
-def write_tokenizer(folder: Path, vocabulary: Path, lowercase: bool, longest: int) -> None:
-    """Copies the vocabulary and writes the settings of a BertTokenizer.
+    WordPiece becomes a BertTokenizer. Byte-level BPE is read from tokenizer.json as it stands: a
+    RobertaTokenizer would put two separators between the texts of a pair and not lower-case.
 
     Args:
         folder: Where to.
-        vocabulary: Folder with vocab.txt and tokenizer.json.
-        lowercase: Whether the tokenizer lowercases and strips accents.
+        stored: Folder of the vocabulary.
+        vocabulary: The same, loaded.
         longest: Longest sequence the model takes, in tokens.
     """
-    for name in ("vocab.txt", "tokenizer.json"):
-        shutil.copyfile(vocabulary / name, folder / name)
-    settings = {
-        "tokenizer_class": "BertTokenizer",
-        "do_lower_case": lowercase,
-        "strip_accents": None,
-        "tokenize_chinese_chars": True,
-        "model_max_length": longest,
-    }
-    write_plain_json(folder / "tokenizer_config.json", settings | _ROLES)
-    write_plain_json(folder / "special_tokens_map.json", _ROLES)
+    for name in (*VOCABULARY_FILES[vocabulary.kind], "tokenizer.json"):
+        shutil.copyfile(stored / name, folder / name)
+    roles = {f"{role}_token": token for role, token in vocabulary.special_tokens.items()}
+    settings: dict[str, Any] = {"model_max_length": longest}
+    if vocabulary.kind == "wordpiece":
+        settings |= {
+            "tokenizer_class": "BertTokenizer",
+            "do_lower_case": vocabulary.lowercase,
+            "strip_accents": None,
+            "tokenize_chinese_chars": True,
+        }
+    else:
+        settings |= {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+        }
+    write_plain_json(folder / "tokenizer_config.json", settings | roles)
+    write_plain_json(folder / "special_tokens_map.json", roles)
 
 
 def write_plain_json(path: Path, values: Any) -> None:

@@ -1,121 +1,119 @@
-"""Trains a WordPiece vocabulary on text parts, the same bytes in every run.
+"""WordPiece, the vocabulary of BERT: its file, its checks, and the tokenizer made of it.
 
-The merging is that of the `tokenizers` library: pairs of pieces by frequency, as in byte-pair
-encoding. Left alone, its result changes from run to run: it numbers the `##` characters in the
-order of a hash table, and ties of frequency are decided by these numbers; at the limit of the
-alphabet, ties are decided by the hash table too. Here the alphabet is counted and ordered first,
-and the library is given all its characters, plain and with `##`, as fixed first entries.
+`vocab.txt` has one token a line, the line number is the id; `##` marks a piece that continues a
+word.
 """
 
-import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from tokenizers import Tokenizer, models, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from bert.data.vocab import CONTINUATION, SPECIAL_TOKENS, VocabError, WordPieceVocab, text_rules
+from bert.data.vocab_config import VocabError
 
-logger = logging.getLogger(__name__)
+# In the order of a trained vocabulary: padding, unknown, start, separator, mask.
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+CONTINUATION = "##"
+# A longer word is one [UNK], as in Google's tokenization.py: it bounds the time of a greedy match.
+MAX_WORD_CHARACTERS = 100
 
-_CHUNK_CHARACTERS = 1 << 22
-_CODE_POINTS = 0x110000
 
+def parse_tokens(data: bytes, where: str) -> list[str]:
+    """Tokens of the bytes of a `vocab.txt`; the list is checked.
 
-def train_wordpiece(
-    parts: Sequence[Path], config: WordPieceVocab
-) -> tuple[list[str], dict[str, int]]:
-    """Trains a vocabulary of at most `config.size` tokens on UTF-8 text files.
-
-    The order is: special tokens, characters by code point, `##` characters by code point, merged
-    pieces in the order of their merging. Memory grows with the number of distinct words, which
-    grows far slower than the corpus; the text itself is streamed.
-
-    Returns:
-        The tokens, and counts: tokens, merges, distinct characters, characters kept, and the
-        occurrences of characters that were not kept (words with one become [UNK]).
+    Args:
+        data: UTF-8, one token a line; Windows line ends are accepted.
+        where: Where the bytes came from, for the message.
 
     Raises:
-        VocabError: No text, or an alphabet that leaves no room for merged pieces.
+        VocabError: Not UTF-8, an empty line, a token twice, or a special token missing.
     """
-    seen = count_characters(parts, config.lowercase)
-    if not seen:
-        raise VocabError(f"The {len(parts)} text parts hold no character; run the rule `split`.")
-    alphabet = sorted(sorted(seen, key=lambda c: (-seen[c], c))[: config.limit_alphabet])
-    fixed = [*SPECIAL_TOKENS, *alphabet, *continuations(alphabet, config.lowercase)]
-    if len(fixed) >= config.size:
-        raise VocabError(
-            f"vocab.size is {config.size}, but the special tokens and {len(alphabet)} characters, "
-            f"plain and with {CONTINUATION}, take {len(fixed)}. Set vocab.size above that, or "
-            "vocab.limit_alphabet lower."
-        )
-    tokens = _merge(parts, fixed, config)
-    if len(tokens) < config.size:
-        logger.warning(
-            "the vocabulary has %d tokens, vocab.size is %d: no pair is left that occurs %d times",
-            len(tokens), config.size, config.min_frequency,
-        )  # fmt: skip
-    kept = sum(seen[character] for character in alphabet)
-    return tokens, {
-        "tokens": len(tokens),
-        "merges": len(tokens) - len(fixed),
-        "distinct_characters": len(seen),
-        "characters_kept": len(alphabet),
-        "occurrences_not_kept": seen.total() - kept,
-    }
-
-
-def count_characters(parts: Sequence[Path], lowercase: bool) -> Counter[str]:
-    """How often each character occurs in the cleaned text; spaces do not count.
-
-    BERT's clean-up works character by character, so it is enough to clean each distinct one.
-    """
-    raw = np.zeros(_CODE_POINTS, np.int64)
-    for part in parts:
-        with part.open(encoding="utf-8", newline="\n") as stream:
-            while chunk := stream.read(_CHUNK_CHARACTERS):
-                raw += _code_point_counts(chunk)
-    normalizer, _ = text_rules(lowercase)
-    counts: Counter[str] = Counter()
-    for code in np.flatnonzero(raw).tolist():
-        for character in normalizer.normalize_str(chr(code)):
-            if not character.isspace():
-                counts[character] += int(raw[code])
-    return counts
-
-
-def _code_point_counts(text: str) -> NDArray[np.int64]:
-    codes = np.frombuffer(text.encode("utf-32-le"), "<u4")
-    return np.bincount(codes, minlength=_CODE_POINTS).astype(np.int64, copy=False)
-
-
-def continuations(alphabet: Sequence[str], lowercase: bool) -> list[str]:
-    """`##` pieces of the characters that can stand inside a word: no punctuation, no ideograph."""
-    normalizer, splitter = text_rules(lowercase)
-    return [
-        CONTINUATION + character
-        for character in alphabet
-        if len(splitter.pre_tokenize_str(normalizer.normalize_str("a" + character))) == 1
-    ]
-
-
-def _merge(parts: Sequence[Path], fixed: list[str], config: WordPieceVocab) -> list[str]:
-    """Runs the library's trainer from `fixed` on; returns the tokens in the order of their ids."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer, tokenizer.pre_tokenizer = text_rules(config.lowercase)
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=config.size,
-        min_frequency=config.min_frequency,
-        special_tokens=fixed,
-        limit_alphabet=0,  # none but the fixed ones
-        continuing_subword_prefix=CONTINUATION,
-        show_progress=False,
-    )
-    tokenizer.train([str(part) for part in parts], trainer)
-    ids = tokenizer.get_vocab(with_added_tokens=False)
-    tokens = sorted(ids, key=ids.__getitem__)
-    if tokens[: len(fixed)] != fixed:
-        raise RuntimeError("tokenizers no longer keeps the order of special tokens.")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise VocabError(f"{where}: {error}; expected UTF-8, one token a line.") from None
+    # Not `splitlines`: some vocabularies hold U+2028 and its like as tokens.
+    tokens = [line.removesuffix("\r") for line in text.rstrip("\r\n").split("\n")]
+    check_tokens(tokens, where)
     return tokens
+
+
+def check_tokens(tokens: Sequence[str], where: str) -> None:
+    """Refuses an empty token, a token twice, or a missing special token.
+
+    Raises:
+        VocabError: Names the tokens or lines and, where it can be told, the likely cause.
+    """
+    missing = [token for token in SPECIAL_TOKENS if token not in set(tokens)]
+    if missing:
+        raise VocabError(
+            f"{where} has {len(tokens)} tokens, but not {', '.join(missing)}; expected all of "
+            f"{', '.join(SPECIAL_TOKENS)}. {_likely_cause(tokens, missing)}"
+        )
+    if "" in tokens:
+        raise VocabError(f"{where}, line {tokens.index('') + 1} is empty; expected a token.")
+    twice = [token for token, count in Counter(tokens).items() if count > 1]
+    if twice:
+        lines = [str(i) for i, token in enumerate(tokens, start=1) if token == twice[0]]
+        raise VocabError(
+            f"{where}: {len(twice)} tokens stand there more than once, the first is "
+            f"{twice[0]!r} (lines {', '.join(lines[:3])}). Get the original file."
+        )
+
+
+def _likely_cause(tokens: Sequence[str], missing: Sequence[str]) -> str:
+    lowered = [token.lower() for token in missing if token.lower() in set(tokens)]
+    if lowered:
+        return f"It has {', '.join(lowered)} instead: it was lower-cased. Get the original file."
+    if tokens[0].startswith("\ufeff"):
+        return "It starts with a byte order mark: save it as UTF-8 without one."
+    if tokens[0].lstrip().startswith(("{", "[{")):
+        return "It is JSON: give a vocab.txt, one token a line."
+    return "It is not a BERT vocabulary, or it is cut: give the vocab.txt of a BERT model."
+
+
+def is_continuation(token: str) -> bool:
+    """Whether a token is a piece that continues a word."""
+    return token.startswith(CONTINUATION) and token != CONTINUATION
+
+
+def make_wordpiece(tokens: Sequence[str], lowercase: bool) -> Tokenizer:
+    """The tokenizer of a vocabulary: BERT's text clean-up, word split and greedy WordPiece."""
+    ids = {token: i for i, token in enumerate(tokens)}
+    model = models.WordPiece(
+        vocab=ids,
+        unk_token="[UNK]",
+        max_input_chars_per_word=MAX_WORD_CHARACTERS,
+        continuing_subword_prefix=CONTINUATION,
+    )
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer, tokenizer.pre_tokenizer = text_rules(lowercase)
+    tokenizer.post_processor = processors.BertProcessing(
+        ("[SEP]", ids["[SEP]"]), ("[CLS]", ids["[CLS]"])
+    )
+    tokenizer.decoder = decoders.WordPiece(prefix=CONTINUATION, cleanup=True)
+    tokenizer.add_special_tokens(sorted(SPECIAL_TOKENS, key=ids.__getitem__))
+    return tokenizer
+
+
+def text_rules(
+    lowercase: bool,
+) -> tuple[normalizers.BertNormalizer, pre_tokenizers.BertPreTokenizer]:
+    """BERT's clean-up of text, and its split into words at spaces, punctuation and ideographs."""
+    normalizer = normalizers.BertNormalizer(
+        clean_text=True, handle_chinese_chars=True, strip_accents=None, lowercase=lowercase
+    )
+    return normalizer, pre_tokenizers.BertPreTokenizer()
+
+
+def write_wordpiece(folder: Path, tokens: Sequence[str]) -> list[Path]:
+    """Writes `vocab.txt` into `folder` and returns its path.
+
+    Raises:
+        VocabError: See `check_tokens`.
+    """
+    check_tokens(tokens, "The vocabulary")
+    file = folder / "vocab.txt"
+    file.write_bytes("".join(f"{token}\n" for token in tokens).encode("utf-8"))
+    return [file]

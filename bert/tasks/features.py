@@ -12,6 +12,7 @@ Head = Literal["span", "sentence"]
 Role = Literal["train", "dev"]
 PlaceT = TypeVar("PlaceT")
 
+_FRAMES = (("[CLS]", "[SEP]"), ("<s>", "</s>"))
 # Texts encoded by one call: bounds the memory held by the tokenizer's own objects.
 CHUNK = 1000
 
@@ -62,7 +63,7 @@ class SpecialIds(NamedTuple):
 
 
 def special_ids(tokenizer: Tokenizer) -> SpecialIds:
-    """Ids of `[CLS]` and `[SEP]`.
+    """Ids of `[CLS]` and `[SEP]`, or of byte-level BPE's `<s>` and `</s>`.
 
     Raises:
         FeatureError: The vocabulary lacks one of them, or the tokenizer cuts or pads by itself.
@@ -72,16 +73,15 @@ def special_ids(tokenizer: Tokenizer) -> SpecialIds:
             "The tokenizer cuts or pads sequences by itself, so text would be lost unseen; "
             "expected neither. Call its no_truncation() and no_padding()."
         )
-    ids = []
-    for token in ("[CLS]", "[SEP]"):
-        found = tokenizer.token_to_id(token)
-        if found is None:
-            raise FeatureError(
-                f"The vocabulary of {tokenizer.get_vocab_size()} tokens has no {token}; expected "
-                "BERT's special tokens in upper case. Use the vocabulary of the pretraining."
-            )
-        ids.append(found)
-    return SpecialIds(*ids)
+    for pair in _FRAMES:
+        first, separator = map(tokenizer.token_to_id, pair)
+        if first is not None and separator is not None:
+            return SpecialIds(first, separator)
+    missing = [token for token in _FRAMES[0] if tokenizer.token_to_id(token) is None]
+    raise FeatureError(
+        f"The vocabulary of {tokenizer.get_vocab_size()} tokens has no {' and no '.join(missing)}; "
+        "expected BERT's special tokens in upper case. Use the vocabulary of the pretraining."
+    )
 
 
 def token_ids(tokenizer: Tokenizer, texts: Sequence[str]) -> Iterator[list[int]]:

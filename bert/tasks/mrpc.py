@@ -96,7 +96,7 @@ def make_features(
 
     Args:
         examples: The pairs.
-        tokenizer: WordPiece tokenizer.
+        tokenizer: Tokenizer of the vocabulary.
         config: The length.
         training: Whether to give the label as target.
 

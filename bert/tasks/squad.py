@@ -119,7 +119,7 @@ def make_features(
 
     Args:
         examples: The questions.
-        tokenizer: WordPiece tokenizer whose offsets count characters.
+        tokenizer: Tokenizer whose offsets count characters.
         config: Lengths and stride.
         training: Whether to give targets; a question whose answers are all misaligned, or hold no
             token, is then skipped.

@@ -15,8 +15,7 @@ rule finetune:
         runtime=ancient("<results>/config/runtime.json"),
         train=lambda wildcards: f"<results>/fetch/{RECIPE.tasks[wildcards.task].train}.json",
         dev=lambda wildcards: f"<results>/fetch/{RECIPE.tasks[wildcards.task].dev}.json",
-        vocab="<results>/vocab/vocab.txt",
-        vocab_manifest="<results>/vocab/manifest.json",
+        vocab="<results>/vocab/tokenizer.json",
         checkpoint=branch(
             lambda wildcards: wildcards.start == "pretrained",
             then=f"<results>/pretrain/phase{RECIPE.phases[-1]}/checkpoint",
