@@ -4,54 +4,64 @@ In: text parts of `split`, the vocabulary. Out: a folder of instance files and i
 """
 
 import argparse
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from bert import log
 from bert.config import load_section
-from bert.data.encode import PartCounts, count_parts, encode_part, part_rng
-from bert.data.pairs import PairsConfig
-from bert.data.vocab import load_vocabulary, make_tokenizer
-from bert.manifest import atomic_directory, read_manifest, sha256_file, write_manifest
+from bert.data.encode import Part, check_not_empty, encode_part, part_of
+from bert.data.instance_config import InstanceConfig
+from bert.data.part_counts import count_parts, from_json
+from bert.data.tokenise import Tokeniser
+from bert.data.vocab import Vocabulary, load_vocabulary
+from bert.data.work_folder import finish_units, work_folder
+from bert.manifest import atomic_file, code_digest, read_manifest, sha256_file, write_manifest
 
 
 def main() -> None:
     """Encodes the parts in a pool of processes; the number of workers changes no byte."""
     args = parse_args()
     log.setup(args.log)
-    config = load_section(PairsConfig, args.config)
-    texts = [args.split.parent / name for name in args.parts]
-    with atomic_directory(args.output) as folder:
-        outputs = [folder / f"{text.name.removesuffix('.txt')}.h5" for text in texts]
-        jobs = [
-            (text, out, args.vocab, config, args.phase)
-            for text, out in zip(texts, outputs, strict=True)
-        ]
-        context = get_context("spawn")
-        with ProcessPoolExecutor(min(args.workers, len(jobs)), mp_context=context) as pool:
-            counts = list(pool.map(encode_one, jobs))
+    config = load_section(InstanceConfig, args.config)
+    parts = [part_of(args.split.parent / name, args.phase, config) for name in args.parts]
     split = read_manifest(args.split, stage="split")
-    summary, statistics = count_parts(counts)
+    inputs = {name: split["outputs"][name]["sha256"] for name in args.parts} | {
+        "tokenizer.json": sha256_file(args.vocab / "tokenizer.json")
+    }
+    identity = [config.model_dump(), args.phase, inputs, code_digest("encode")]
+    units = {part.text.name: (part, args.vocab, config) for part in parts}
+    with work_folder(args.output, identity) as folder:
+        receipts = finish_units(folder, units, encode_one, workers=args.workers)
+        counts, statistics = count_parts([from_json(receipt) for receipt in receipts])
+        check_not_empty(counts["instances"], parts)
     write_manifest(
         args.output.with_suffix(".json"),
         stage="encode",
         config=config.model_dump(),
-        inputs={name: split["outputs"][name]["sha256"] for name in args.parts}
-        | {"vocab.txt": sha256_file(args.vocab / "vocab.txt")},
-        counts=summary,
+        inputs=inputs,
+        counts=counts,
         outputs=sorted(args.output.iterdir()),
         statistics=statistics,
     )
 
 
-def encode_one(job: tuple[Path, Path, Path, PairsConfig, int]) -> PartCounts:
-    """Encodes one part in a worker process."""
-    text, output, vocab, config, phase = job
-    vocabulary = load_vocabulary(vocab)
-    tokenizer = make_tokenizer(vocab / "vocab.txt", vocabulary.lowercase)
-    rng = part_rng(config.seed, phase, text.name)
-    return encode_part(text, output, tokenizer, vocabulary, config, rng)
+def encode_one(
+    unit: tuple[Part, Path, InstanceConfig], folder: Path
+) -> tuple[list[Path], dict[str, Any]]:
+    """Encodes one part in a worker process; returns its file and its counts."""
+    part, vocab, config = unit
+    tokeniser, vocabulary = load_tokeniser(vocab)
+    output = folder / f"{part.text.name.removesuffix('.txt')}.h5"
+    with atomic_file(output) as temporary:
+        counts = encode_part(part, temporary, tokeniser, vocabulary, config)
+    return [output], counts.to_json()
+
+
+@cache
+def load_tokeniser(vocab: Path) -> tuple[Tokeniser, Vocabulary]:
+    """One for all parts of a process: its table of words fills once."""
+    return Tokeniser(vocab), load_vocabulary(vocab)
 
 
 def parse_args() -> argparse.Namespace:
@@ -61,7 +71,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--phase", type=int, required=True)
     parser.add_argument("--split", type=Path, required=True, help="manifest of split")
     parser.add_argument("--parts", nargs="+", required=True, help="names in the split's folder")
-    parser.add_argument("--vocab", type=Path, required=True)
+    parser.add_argument("--vocab", type=Path, required=True, help="folder of the vocabulary")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--log", type=Path)

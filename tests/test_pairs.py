@@ -1,8 +1,28 @@
+import random
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from bert.data.pairs import Pair, PairsConfig, Tokens, _truncate, make_pairs
+from bert.data.blocks import Tokens
+from bert.data.instance_config import InstanceConfig
+from bert.data.pairs import make_pairs, truncate
 from bert.data.shards import IS_NEXT, IS_RANDOM
+
+VALUES = {
+    "seed": 1,
+    "max_seq_length": 32,
+    "objective": "next_sentence",
+    "short_seq_prob": 0.0,
+    "random_next_prob": 0.5,
+    "dupe_factor": 1,
+    "cross_documents": False,
+    "overlap": 0,
+    "max_instances": None,
+    "masking": None,
+}
+ORDER = {"objective": "sentence_order", "random_next_prob": None}
 
 
 def make_tokens(documents):
@@ -14,46 +34,123 @@ def make_tokens(documents):
 
 
 def make_config(**changes):
-    values = {
-        "seed": 1,
-        "max_seq_length": 32,
-        "short_seq_prob": 0.0,
-        "random_next_prob": 0.5,
-        "dupe_factor": 1,
-    }
-    return PairsConfig(**values | changes)
+    return InstanceConfig(**VALUES | changes)
 
 
-def random_corpus(seed, documents=40):
+def random_documents(seed, documents=40):
     rng = np.random.default_rng(seed)
-    return make_tokens(
-        [rng.integers(1, 20, rng.integers(1, 12)).tolist() for _ in range(documents)]
+    return [rng.integers(1, 20, rng.integers(1, 12)).tolist() for _ in range(documents)]
+
+
+def pairs_of(documents, seed=0, limit=10**9, **changes):
+    """Pairs as (a start, a end, b start, b end, label), and the counts."""
+    tokens = make_tokens(documents)
+    order = np.arange(len(documents))
+    rng = np.random.default_rng(seed)
+    layout, counts = make_pairs(tokens, order, make_config(**changes), rng, limit)
+    assert np.array_equal(layout.first, 2 * np.arange(len(layout.labels) + 1))
+    bounds = np.stack([layout.starts, layout.starts + layout.lengths], axis=1).reshape(-1, 4)
+    return [(*map(int, b), int(x)) for b, x in zip(bounds, layout.labels, strict=True)], counts
+
+
+def document_of(documents, token):
+    ends = np.cumsum([sum(document) for document in documents])
+    return int(np.searchsorted(ends, token, side="right"))
+
+
+# The published algorithm, literally: one token, one sentence, one draw at a time.
+
+
+def published(documents, rng, *, room, short, random_next):
+    """Lengths of A and B and the label of each instance, from lists of sentence lengths."""
+    found = []
+    for number, document in enumerate(documents):
+        target = rng.randint(2, room) if rng.random() < short else room
+        chunk, i = [], 0
+        while i < len(document):
+            chunk.append(document[i])
+            if i == len(document) - 1 or sum(chunk) >= target:
+                a_end = rng.randint(1, len(chunk) - 1) if len(chunk) >= 2 else 1
+                a, b = sum(chunk[:a_end]), sum(chunk[a_end:])
+                is_random = len(chunk) == 1 or rng.random() < random_next
+                if is_random:
+                    other = number
+                    while other == number:
+                        other = rng.randint(0, len(documents) - 1)
+                    b = 0
+                    for length in documents[other][rng.randint(0, len(documents[other]) - 1) :]:
+                        b += length
+                        if b >= target - a:
+                            break
+                    i -= len(chunk) - a_end
+                while a + b > room:
+                    if a > b:
+                        a -= 1
+                    else:
+                        b -= 1
+                found.append((a, b, int(is_random)))
+                chunk = []
+            i += 1
+    return np.array(found)
+
+
+@pytest.mark.parametrize("short", [0.0, 0.3])
+@pytest.mark.parametrize("random_next", [0.5, 0.1])
+def test_lengths_and_labels_are_distributed_as_by_the_published_algorithm(short, random_next):
+    """Two samples of some 20,000 instances: Kolmogorov-Smirnov distances beyond 0.023 have
+    probability below 1e-4 each; shares and counts of instances differ by less than 5 deviations."""
+    documents = random_documents(3, 1500)
+    ours, theirs = [], []
+    for seed in range(4):
+        pairs, _ = pairs_of(documents, seed, short_seq_prob=short, random_next_prob=random_next)
+        ours += [(a1 - a0, b1 - b0, label) for a0, a1, b0, b1, label in pairs]
+        rng = random.Random(seed)
+        theirs.append(published(documents, rng, room=29, short=short, random_next=random_next))
+    ours, theirs = np.array(ours), np.concatenate(theirs)
+
+    assert abs(len(ours) / len(theirs) - 1) < 0.02
+    for label in (IS_NEXT, IS_RANDOM):
+        mine, other = ours[ours[:, 2] == label], theirs[theirs[:, 2] == label]
+        assert abs(len(mine) / len(ours) - len(other) / len(theirs)) < 5 * np.sqrt(0.5 / len(ours))
+        for values in (lambda t: t[:, 0], lambda t: t[:, 1], lambda t: t[:, 0] + t[:, 1]):
+            left = np.cumsum(np.bincount(values(mine), minlength=40)) / len(mine)
+            right = np.cumsum(np.bincount(values(other), minlength=40)) / len(other)
+            bound = 2.3 * np.sqrt((len(mine) + len(other)) / (len(mine) * len(other)))
+            assert np.abs(left - right).max() < bound
+
+
+corpora = st.lists(st.lists(st.integers(1, 40), min_size=1, max_size=8), min_size=1, max_size=8)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    documents=corpora,
+    seed=st.integers(0, 2**32),
+    length=st.integers(8, 40),
+    short=st.sampled_from([0.0, 0.5, 1.0]),
+    objective=st.sampled_from(["next_sentence", "sentence_order"]),
+)
+def test_the_laws_of_a_pair_hold_for_odd_corpora(documents, seed, length, short, objective):
+    """Never too long, no empty segment, labels true, and what is left out or cut away counted."""
+    changes = ORDER if objective == "sentence_order" else {}
+    pairs, counts = pairs_of(
+        documents, seed, max_seq_length=length, short_seq_prob=short, **changes
     )
 
-
-def document_of(tokens, token):
-    sentence = np.searchsorted(tokens.sentences, token, side="right") - 1
-    return int(np.searchsorted(tokens.documents, sentence, side="right") - 1)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_no_instance_is_longer_than_the_limit_or_has_an_empty_segment(seed):
-    tokens = random_corpus(seed)
-
-    for pair in make_pairs(tokens, make_config(short_seq_prob=0.3), np.random.default_rng(seed)):
-        length_a, length_b = pair.a[1] - pair.a[0], pair.b[1] - pair.b[0]
-        assert length_a + length_b + 3 <= 32
-        assert length_a > 0
-        assert length_b > 0
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_random_next_comes_from_another_document_and_next_from_the_same(seed):
-    tokens = random_corpus(seed)
-
-    for pair in make_pairs(tokens, make_config(), np.random.default_rng(seed)):
-        same = document_of(tokens, pair.a[0]) == document_of(tokens, pair.b[0])
-        assert same == (pair.label == IS_NEXT)
+    for a0, a1, b0, b1, label in pairs:
+        assert a1 - a0 > 0
+        assert b1 - b0 > 0
+        assert a1 - a0 + b1 - b0 + 3 <= length
+        same = document_of(documents, a0) == document_of(documents, b0)
+        if objective == "next_sentence":
+            assert same == (label == IS_NEXT)
+            assert label == IS_RANDOM or a1 <= b0
+        else:
+            assert same
+            assert (a0 > b0) == (label == IS_RANDOM)
+    lone = sum(document == [1] for document in documents)
+    assert counts["lone_sentences"] >= (lone if len(documents) == 1 else 0)
+    assert pairs or counts["lone_sentences"]
 
 
 def test_without_random_next_b_follows_a():
@@ -62,45 +159,86 @@ def test_without_random_next_b_follows_a():
     The chunk of the first document is its first three sentences; A is the first one or two. Only a
     chunk of one sentence, the fourth, is always paired at random.
     """
-    tokens = make_tokens([[5, 5, 5, 5], [5, 5, 5, 5]])
-    config = make_config(max_seq_length=16, random_next_prob=0.0)
+    pairs, _ = pairs_of([[5, 5, 5, 5], [5, 5, 5, 5]], max_seq_length=16, random_next_prob=0.0)
 
-    pairs = list(make_pairs(tokens, config, np.random.default_rng(0)))
-
-    assert [pair.label for pair in pairs] == [IS_NEXT, IS_RANDOM, IS_NEXT, IS_RANDOM]
-    assert all(pair.b[0] <= pair.a[1] + 2 for pair in pairs if pair.label == IS_NEXT)
+    assert [label for *_, label in pairs] == [IS_NEXT, IS_RANDOM, IS_NEXT, IS_RANDOM]
+    assert all(b0 <= a1 + 2 for _, a1, b0, _, label in pairs if label == IS_NEXT)
 
 
 def test_sentences_not_used_beside_a_random_next_come_back():
     """With random next always, A's of a document cover it without gap when nothing is cut."""
-    tokens = make_tokens([[2] * 30, [1] * 3])
-    config = make_config(random_next_prob=1.0, max_seq_length=64)
+    pairs, _ = pairs_of([[2] * 30, [1] * 3], 3, random_next_prob=1.0, max_seq_length=64)
 
-    pairs = [p for p in make_pairs(tokens, config, np.random.default_rng(3)) if p.a[1] <= 60]
+    own = [(a0, a1) for a0, a1, *_ in pairs if a1 <= 60]
+    assert [a0 for a0, _ in own[1:]] == [a1 for _, a1 in own[:-1]]
+    assert (own[0][0], own[-1][1]) == (0, 60)
 
-    assert [pair.a[0] for pair in pairs[1:]] == [pair.a[1] for pair in pairs[:-1]]
-    assert (pairs[0].a[0], pairs[-1].a[1]) == (0, 60)
+
+def test_a_document_alone_gives_true_pairs_only():
+    """No other document to draw from: whole chunks in order, a sentence alone in two halves."""
+    pairs, counts = pairs_of([[7, 7, 7]], random_next_prob=1.0)
+    halves, _ = pairs_of([[9]])
+
+    assert [label for *_, label in pairs] == [IS_NEXT]
+    assert halves == [(0, 4, 4, 9, IS_NEXT)]
+    assert counts == {"truncated_tokens": 0, "lone_sentences": 0}
+
+
+def test_a_document_of_one_token_alone_is_left_out_and_counted():
+    assert pairs_of([[1]]) == ([], {"truncated_tokens": 0, "lone_sentences": 1})
+
+
+def test_tokens_cut_away_are_counted():
+    """20 and 20 tokens into 29 of room: 11 are cut."""
+    _, counts = pairs_of([[20, 20]], random_next_prob=0.0)
+
+    assert counts["truncated_tokens"] == 11
+
+
+def test_half_of_the_segments_are_swapped_in_sentence_order():
+    """Binomial, n = 2000, p = 0.5: five deviations are 0.056."""
+    pairs, _ = pairs_of([[4] * 12] * 1000, max_seq_length=31, **ORDER)
+
+    assert abs(np.mean([label for *_, label in pairs]) - 0.5) < 0.056
+    assert all((a1 == b0) if label == IS_NEXT else (b1 == a0) for a0, a1, b0, b1, label in pairs)
+
+
+def test_sentence_order_loses_no_sentence():
+    """Chunks follow each other without gap when nothing is cut: 4 to a chunk of 28 tokens."""
+    pairs, counts = pairs_of([[7] * 8], max_seq_length=31, **ORDER)
+
+    covered = sorted((min(p[0], p[2]), max(p[1], p[3])) for p in pairs)
+    assert covered == [(0, 28), (28, 56)]
+    assert counts["truncated_tokens"] == 0
 
 
 def test_short_targets_are_drawn_for_about_the_configured_share_of_documents():
-    """One-sentence pairs come from short targets only: documents of 200 one-token sentences fill
-    61 tokens of room otherwise. Binomial, n = 400, p = 0.1: five deviations are 30."""
-    tokens = make_tokens([[1] * 200] * 400)
-    config = make_config(max_seq_length=64, short_seq_prob=0.1, random_next_prob=0.0)
+    """Pairs of under 61 tokens come from short targets only: documents of 200 one-token sentences
+    fill 61 tokens of room otherwise. Binomial, n = 400, p = 0.1: five deviations are 30."""
+    documents = [[1] * 200] * 400
+    pairs, _ = pairs_of(documents, 7, max_seq_length=64, short_seq_prob=0.1, random_next_prob=0.0)
 
     firsts = {}
-    for pair in make_pairs(tokens, config, np.random.default_rng(7)):
-        firsts.setdefault(document_of(tokens, pair.a[0]), pair)
-    short = sum((p.a[1] - p.a[0]) + (p.b[1] - p.b[0]) < 61 for p in firsts.values())
-
+    for a0, a1, b0, b1, _ in pairs:
+        firsts.setdefault(document_of(documents, a0), a1 - a0 + b1 - b0)
+    short = sum(length < 61 for length in firsts.values())
     assert abs(short - 400 * 0.1 * 59 / 60) < 30
 
 
 def test_more_than_half_of_the_labels_are_random_when_half_is_asked_for():
     """The published consequence: one-sentence chunks are always random."""
-    pairs = list(make_pairs(random_corpus(1, 400), make_config(), np.random.default_rng(1)))
+    pairs, _ = pairs_of(random_documents(1, 400), 1)
 
-    assert np.mean([pair.label for pair in pairs]) > 0.5
+    assert np.mean([label for *_, label in pairs]) > 0.5
+
+
+def test_a_pass_ends_when_it_has_enough_and_starts_as_without_a_limit():
+    documents = random_documents(2)
+    some, _ = pairs_of(documents, 5, limit=17, max_seq_length=512)
+    many, _ = pairs_of(documents, 5, max_seq_length=512)
+
+    assert len(some) == 17
+    assert some == many[:17]
 
 
 def truncate_one_by_one(length_a, length_b, room):
@@ -113,34 +251,24 @@ def truncate_one_by_one(length_a, length_b, room):
     return length_a, length_b
 
 
-@pytest.mark.parametrize("length_a", range(1, 12))
-@pytest.mark.parametrize("length_b", range(1, 12))
-def test_truncation_leaves_the_lengths_of_the_published_loop(length_a, length_b):
-    cut = _truncate((0, length_a), (20, 20 + length_b), IS_NEXT, 9, np.random.default_rng(0))
+def test_truncation_leaves_the_lengths_of_the_published_loop():
+    lengths = np.array([(a, b) for a in range(1, 14) for b in range(1, 14)])
+    a = np.stack([np.zeros(len(lengths), np.int64), lengths[:, 0]], axis=1)
+    b = np.stack([np.full(len(lengths), 20), 20 + lengths[:, 1]], axis=1)
 
-    lengths = cut.a[1] - cut.a[0], cut.b[1] - cut.b[0]
-    assert lengths == truncate_one_by_one(length_a, length_b, 9)
+    cut_a, cut_b, cut = truncate(a, b, 9, np.random.default_rng(0))
+
+    found = np.stack([cut_a[:, 1] - cut_a[:, 0], cut_b[:, 1] - cut_b[:, 0]], axis=1)
+    assert found.tolist() == [list(truncate_one_by_one(x, y, 9)) for x, y in lengths]
+    assert cut == (lengths - found).sum()
+    assert (cut_a[:, 0] >= 0).all()
+    assert (cut_a[:, 1] <= lengths[:, 0]).all()
 
 
 def test_truncation_takes_tokens_from_both_ends_evenly():
     """Binomial, 20 of 1000 draws with p = 0.5: mean 10, deviation of the mean 0.0707."""
-    rng = np.random.default_rng(2)
-    fronts = [_truncate((0, 25), (0, 4), IS_NEXT, 9, rng).a[0] for _ in range(1000)]
+    a, b = np.tile([[0, 25]], (1000, 1)), np.tile([[0, 4]], (1000, 1))
 
-    assert abs(np.mean(fronts) - 10) < 5 * 0.0707
+    cut, _, _ = truncate(a, b, 9, np.random.default_rng(2))
 
-
-def test_each_pass_makes_other_pairs():
-    tokens = random_corpus(4)
-
-    twice = list(make_pairs(tokens, make_config(dupe_factor=2), np.random.default_rng(4)))
-    once = list(make_pairs(tokens, make_config(), np.random.default_rng(4)))
-
-    assert twice[: len(once)] == once
-    assert twice[len(once) :] != once
-    assert all(isinstance(pair, Pair) for pair in twice)
-
-
-def test_a_part_of_one_document_is_refused():
-    with pytest.raises(ValueError, match=r"holds 1 document.*smaller `split.parts`"):
-        list(make_pairs(make_tokens([[3, 3]]), make_config(), np.random.default_rng(0)))
+    assert abs(cut[:, 0].mean() - 10) < 5 * 0.0707

@@ -1,7 +1,22 @@
+from itertools import islice
+
 import numpy as np
 import pytest
 
-from bert.data.randomness import Permutation, make_key, mix, random_below, random_bits
+from bert.data.randomness import (
+    make_key,
+    make_keys,
+    mix,
+    permute_each,
+    random_below,
+    random_bits,
+    uniforms,
+)
+
+
+def permute(index, size, key):
+    """Images under one permutation."""
+    return permute_each(index, np.zeros_like(index), np.array([size]), np.array([key]))
 
 
 def test_mix_is_the_published_splitmix64_output_function():
@@ -13,24 +28,25 @@ def test_mix_is_the_published_splitmix64_output_function():
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 1000, 65_537])
 def test_permutation_meets_every_number_once(size):
-    image = Permutation(size, make_key(1, 2))(np.arange(size))
+    image = permute(np.arange(size), size, make_key(1, 2))
 
     assert np.array_equal(np.sort(image), np.arange(size))
 
 
 def test_permutation_does_not_depend_on_what_is_asked_together():
-    permutation = Permutation(1000, make_key(5))
-    whole = permutation(np.arange(1000))
+    sizes, keys = np.array([7, 1000, 12]), make_keys(5, np.arange(3))
+    alone = [permute(np.arange(size), size, key) for size, key in zip(sizes, keys, strict=True)]
+    index, which = np.array([999, 3, 0, 11, 500]), np.array([1, 0, 1, 2, 1])
 
-    assert np.array_equal(permutation(np.array([999, 0, 500])), whole[[999, 0, 500]])
+    together = permute_each(index, which, sizes, keys)
+
+    assert together.tolist() == [alone[p][i] for i, p in zip(index, which, strict=True)]
 
 
 def test_permutations_of_two_keys_differ():
     index = np.arange(1000)
 
-    same = np.count_nonzero(
-        Permutation(1000, make_key(1))(index) == Permutation(1000, make_key(2))(index)
-    )
+    same = np.count_nonzero(permute(index, 1000, make_key(1)) == permute(index, 1000, make_key(2)))
 
     assert same < 12  # expected 1, Poisson: 12 or more has probability below 1e-9
 
@@ -38,16 +54,20 @@ def test_permutations_of_two_keys_differ():
 def test_permutation_leaves_no_trace_of_the_order():
     """Spearman's rank correlation of a random permutation has standard deviation 1/sqrt(n - 1)."""
     size = 10_000
-    image = Permutation(size, make_key(3))(np.arange(size))
+    image = permute(np.arange(size), size, make_key(3))
 
     correlation = np.corrcoef(np.arange(size), image)[0, 1]
 
     assert abs(correlation) < 5 / np.sqrt(size - 1)
 
 
+def test_many_keys_are_the_keys_one_by_one():
+    assert make_keys(1, np.arange(3), 4).tolist() == [int(make_key(1, n, 4)) for n in range(3)]
+
+
 def test_an_empty_permutation_is_refused():
     with pytest.raises(ValueError, match="permutation of 0 items"):
-        Permutation(0, make_key(1))
+        permute(np.arange(1), 0, make_key(1))
 
 
 def test_random_below_is_uniform_and_below_the_bound():
@@ -74,3 +94,19 @@ def test_random_bits_takes_a_key_for_each_counter():
 
     assert both[0] == random_bits(keys[0], counter)[0]
     assert both[0] != both[1]
+
+
+def test_uniforms_are_the_draws_of_the_generator_one_by_one():
+    rng = np.random.default_rng(3)
+
+    drawn = list(islice(uniforms(np.random.default_rng(3)), 10_000))
+
+    assert drawn == [rng.random() for _ in range(10_000)]
+
+
+def test_mix_leaves_its_argument_alone():
+    values = np.arange(5, dtype=np.uint64)
+
+    mix(values)
+
+    assert values.tolist() == [0, 1, 2, 3, 4]

@@ -2,6 +2,7 @@ import h5py
 import numpy as np
 import pytest
 
+from bert.data.shard_writer import open_writer, write_instances
 from bert.data.shards import (
     Instances,
     ShardError,
@@ -12,7 +13,7 @@ from bert.data.shards import (
     input_ids_dtype,
     read_info,
     read_instances,
-    write_instances,
+    stored_offsets_dtype,
 )
 
 INFO = ShardInfo(128, "ab" * 32, 1000, 4, (0, 1, 2, 3, 4))
@@ -28,21 +29,62 @@ def make_instances(lengths, vocab_size=1000, seed=0):
     )
 
 
+def with_masks(instances, targets):
+    """The same instances with `targets[i]` targets at the first places of instance i."""
+    return instances._replace(
+        masked_lm_offsets=np.concatenate([[0], np.cumsum(targets)]).astype(np.uint64),
+        masked_lm_positions=np.concatenate([np.arange(n) for n in targets]).astype(np.uint16),
+        masked_lm_ids=np.arange(sum(targets)).astype(instances.input_ids.dtype),
+    )
+
+
 def write(path, instances, info=INFO):
     write_instances(path, instances, info, seed=7, config={"a": 1})
     return path
 
 
+def same(found, expected):
+    left, right = found.arrays(), expected.arrays()
+    assert left.keys() == right.keys()
+    assert [a.dtype for a in left.values()] == [a.dtype for a in right.values()]
+    assert all(np.array_equal(left[name], right[name]) for name in left)
+
+
+@pytest.mark.parametrize(("end", "dtype"), [(0, "u4"), (2**32 - 1, "u4"), (2**32, "u8")])
+def test_offsets_are_stored_as_narrow_as_their_end_allows(end, dtype):
+    assert np.dtype(stored_offsets_dtype(end)) == np.dtype(dtype)
+
+
+def test_wide_offsets_of_a_very_large_file_are_read_alike(tmp_path):
+    instances = with_masks(make_instances([5, 128, 9]), [2, 0, 3])
+    path = write(tmp_path / "a.h5", instances)
+    widen_offsets(path)
+
+    same(read_instances(path)[0], instances)
+
+
+def widen_offsets(path):
+    """Stores the offsets as a file of 2**32 tokens would."""
+    with h5py.File(path, "r+") as file:
+        for name in [name for name in file if name.endswith("offsets")]:
+            assert file[name].dtype == np.uint32
+            values = file[name][:].astype(np.uint64)
+            del file[name]
+            file.create_dataset(name, data=values, track_times=False)
+
+
+@pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("lengths", [[], [5], [5, 128, 9]])
-def test_instances_survive_a_round_trip(tmp_path, lengths):
+def test_instances_survive_a_round_trip(tmp_path, lengths, masked):
     instances = make_instances(lengths)
+    if masked and lengths:
+        instances = with_masks(instances, [2, 0, 3][: len(lengths)])
     path = write(tmp_path / "a.h5", instances)
 
     found, info = read_instances(path)
 
     assert info == INFO
-    assert all(np.array_equal(a, b) for a, b in zip(found, instances, strict=True))
-    assert [a.dtype for a in found] == [a.dtype for a in instances]
+    same(found, instances)
     assert read_info(path) == (INFO, len(lengths), sum(lengths))
 
 
@@ -51,10 +93,17 @@ def test_ids_over_two_bytes_are_stored_in_four(tmp_path, vocab_size, dtype):
     instances = make_instances([100], vocab_size)
     instances.input_ids[0] = vocab_size - 1
 
-    found, _ = read_instances(write(tmp_path / "a.h5", instances))
+    info = INFO._replace(vocab_size=vocab_size)
+
+    found, _ = read_instances(write(tmp_path / "a.h5", instances, info))
 
     assert found.input_ids.dtype == dtype
     assert found.input_ids[0] == vocab_size - 1
+
+
+def test_ids_of_another_width_than_the_vocabulary_needs_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="input_ids is uint32; the format has uint16"):
+        write(tmp_path / "a.h5", make_instances([5], 70_000))
 
 
 def test_equal_instances_give_equal_bytes(tmp_path):
@@ -63,6 +112,61 @@ def test_equal_instances_give_equal_bytes(tmp_path):
     first, second = write(tmp_path / "a.h5", instances), write(tmp_path / "b.h5", instances)
 
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_the_pieces_in_which_instances_are_appended_do_not_show(tmp_path):
+    instances = with_masks(make_instances([5, 6, 7, 8]), [1, 0, 2, 3])
+    whole = write(tmp_path / "a.h5", instances)
+
+    with open_writer(tmp_path / "b.h5", INFO, seed=7, config={"a": 1}, has_masks=True) as writer:
+        for low, high in [(0, 1), (1, 1), (1, 4)]:
+            writer.append(gather(instances, np.arange(low, high)))
+
+    assert (tmp_path / "b.h5").read_bytes() == whole.read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.h5", "b.h5"]
+
+
+def test_a_writer_that_fails_leaves_nothing_behind(tmp_path):
+    def fail():
+        with open_writer(tmp_path / "a.h5", INFO, seed=7, config={}) as writer:
+            writer.append(make_instances([5]))
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
+    assert not list(tmp_path.iterdir())
+
+
+def test_instances_with_masks_do_not_go_into_a_file_without(tmp_path):
+    masked = with_masks(make_instances([5]), [1])
+
+    with (
+        open_writer(tmp_path / "a.h5", INFO, seed=7, config={}) as writer,
+        pytest.raises(ValueError, match="for all instances of a file or for none"),
+    ):
+        writer.append(masked)
+
+
+def test_a_file_says_which_tokens_continue_a_word(tmp_path):
+    continues = np.arange(1000) % 3 == 0
+    info = INFO._replace(continuation_ids=np.packbits(continues).tobytes())
+
+    _, found = read_instances(write(tmp_path / "a.h5", make_instances([5]), info))
+
+    assert found == info
+    assert np.array_equal(found.is_continuation(), continues)
+
+
+def test_a_file_that_does_not_say_so_is_refused_where_words_are_asked_for():
+    with pytest.raises(ShardError, match="which tokens continue a word"):
+        INFO.is_continuation()
+
+
+def test_an_instance_costs_eleven_bytes_beside_its_tokens(tmp_path):
+    """8 for its offset, 2 and 1: at 110 tokens an instance 2.1 bytes a token, headers aside."""
+    path = write(tmp_path / "a.h5", make_instances([110] * 5000))
+
+    assert path.stat().st_size < 5000 * (2 * 110 + 11) + 10_000
 
 
 def test_gather_takes_instances_in_the_order_asked_for():
@@ -75,13 +179,36 @@ def test_gather_takes_instances_in_the_order_asked_for():
     assert np.array_equal(taken.input_ids[:5], taken.input_ids[8:])
 
 
+def test_masks_move_with_their_instances():
+    instances = with_masks(make_instances([3, 4, 5]), [1, 0, 2])
+
+    taken = gather(instances, np.array([2, 1, 0]))
+
+    assert taken.masked_lm_offsets.tolist() == [0, 2, 2, 3]
+    assert taken.masked_lm_ids.tolist() == [1, 2, 0]
+    assert taken.masked_lm_positions.tolist() == [0, 1, 0]
+
+
+def test_gather_is_the_same_over_the_borders_of_its_blocks():
+    """Over 2**18 tokens it works in blocks, and one instance may be longer than a block."""
+    lengths = [100_000, 300_000, 1, 250_000, 70_000]
+    instances = make_instances(lengths)
+    pieces = np.split(instances.input_ids, np.cumsum(lengths)[:-1])
+
+    taken = gather(instances, np.array([3, 1, 0, 2, 1, 4]))
+
+    assert np.array_equal(taken.input_ids, np.concatenate([pieces[i] for i in (3, 1, 0, 2, 1, 4)]))
+
+
 def test_concatenate_then_gather_gives_the_pieces_back():
-    first, second = make_instances([3, 4], seed=1), make_instances([5], seed=2)
+    first = with_masks(make_instances([3, 4], seed=1), [1, 2])
+    second = with_masks(make_instances([5], seed=2), [3])
 
     both = concatenate([first, second], np.uint16)
 
-    again = gather(both, np.array([2]))
-    assert all(np.array_equal(a, b) for a, b in zip(again, second, strict=True))
+    same(gather(both, np.array([2])), second)
+    same(gather(both, np.array([0, 1])), first)
+    assert len(concatenate([], np.uint16).lengths) == 0
 
 
 def test_a_truncated_file_is_refused(tmp_path):
@@ -133,6 +260,15 @@ def test_lost_tokens_are_noticed_even_without_the_digest(tmp_path):
         file["offsets"][1] = 4
 
     with pytest.raises(ShardError, match="ends at token 4 by its offsets but holds 5"):
+        read_instances(path, verify=False)
+
+
+def test_lost_targets_are_noticed(tmp_path):
+    path = write(tmp_path / "a.h5", with_masks(make_instances([5]), [3]))
+    with h5py.File(path, "r+") as file:
+        file["masked_lm_offsets"][1] = 2
+
+    with pytest.raises(ShardError, match="ends at target 2 by its offsets but holds 3"):
         read_instances(path, verify=False)
 
 

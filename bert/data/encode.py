@@ -1,72 +1,124 @@
-"""One text part and a vocabulary to one file of instances. Looks at no other part."""
+"""One text part and a vocabulary to one file of instances. Looks at no other part.
 
-from collections.abc import Iterator
-from itertools import islice
+The part goes through in blocks; each becomes a run (see `bert.data.runs`), so memory is that of one
+block. All draws are functions of (seed, phase, part, block).
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
-from bert.data.pairs import Pair, PairsConfig, Tokens, make_pairs
-from bert.data.shards import (
-    IS_RANDOM,
-    Instances,
-    ShardInfo,
-    input_ids_dtype,
-    write_instances,
-)
+from bert.data.blocks import Tokens, read_blocks
+from bert.data.full_sentences import make_full_sentences
+from bert.data.instance_config import InstanceConfig
+from bert.data.layout import Layout, assemble, join, no_instances
+from bert.data.masking import mask_tokens
+from bert.data.pairs import make_pairs
+from bert.data.part_counts import PartCounts, no_counts
+from bert.data.ragged import I64
+from bert.data.randomness import U64
+from bert.data.runs import MASKS, ORDER, Runs, instance_keys
+from bert.data.shard_writer import open_writer
+from bert.data.shards import Instances, ShardInfo
+from bert.data.tokenise import Tokeniser
 from bert.data.vocab import Vocabulary
-from bert.text.documents import Document, read_documents
 
-_DOCUMENTS_AT_ONCE = 256
+_INSTANCES_AT_ONCE = 4096
+_SPOOLED_IN_MEMORY = 1 << 20
+# The held-out text is no part; this number is beyond those that a part can have here.
+_HELD_OUT = (1 << 20) - 1
 
 
 class EncodeError(ValueError):
-    """A text part from which no instance can be made."""
+    """Text from which no instance can be made."""
 
 
-class PartCounts(NamedTuple):
-    """What went into and came out of one part."""
+class Part(NamedTuple):
+    """A text part of a phase: what its draws are functions of, and its share of the cap."""
 
-    documents: int
-    sentences: int
-    empty_sentences: int
-    instances: int
-    tokens: int
-    unknown_tokens: int
-    random_next: int
-    length_histogram: NDArray[np.int64]  # [max_seq_length + 1], instances of each length
+    text: Path
+    phase: int
+    number: int
+    most_instances: int | None  # None = no cap
+
+
+def part_of(text: Path, phase: int, config: InstanceConfig) -> Part:
+    """The part that a file name such as part-00012-of-00500 says; any other name is held-out text.
+
+    The shares of the parts add up to `max_instances` exactly and differ by at most one. Held-out
+    text has no cap.
+
+    Raises:
+        ValueError: `max_instances` still says steps; the workflow puts the number there.
+    """
+    found = re.fullmatch(r"part-(\d+)-of-(\d+)", text.name)
+    if not found:
+        return Part(text, phase, _HELD_OUT, None)
+    number, parts, most = int(found[1]), int(found[2]), config.max_instances
+    if most is None:
+        return Part(text, phase, number, None)
+    if most == "steps":
+        raise ValueError(
+            "max_instances is steps; expected a number. The workflow works it out from pretrain's "
+            "steps and batch: run the stage through snakemake, or write the number."
+        )
+    return Part(text, phase, number, most * (number + 1) // parts - most * number // parts)
+
+
+def check_not_empty(instances: int, parts: Sequence[Part]) -> None:
+    """Refuses a job without a single instance, unless its share of the cap is none.
+
+    Raises:
+        EncodeError: Names the first part.
+    """
+    if instances == 0 and any(part.most_instances != 0 for part in parts):
+        raise EncodeError(
+            f"{len(parts)} text parts from {parts[0].text} on give no instance; expected at least "
+            "one document with two tokens. Look at the text, or choose a smaller `split.parts`."
+        )
 
 
 def encode_part(
-    text: Path, output: Path, tokenizer: Tokenizer, vocabulary: Vocabulary, config: PairsConfig,
-    rng: np.random.Generator,
-) -> PartCounts:  # fmt: skip
-    """Reads the documents of `text` and writes their instances to `output`.
+    part: Part, output: Path, tokeniser: Tokeniser, vocabulary: Vocabulary, config: InstanceConfig
+) -> PartCounts:
+    """Reads the documents of a part and writes their instances to `output`.
 
-    Memory is that of one part: its tokens and the ranges of its instances.
+    With a cap, each block gets its share by its bytes: its documents are visited in a random order,
+    pass after pass up to `dupe_factor`, until the share is reached. What a block falls short of is
+    added to the share of the next.
 
     Raises:
-        EncodeError: The part gives no instance.
+        TextFormatError: The text is not valid UTF-8.
     """
-    tokens, empty = tokenise(read_documents(text), tokenizer, vocabulary)
-    if len(tokens.documents) == 1:
-        raise EncodeError(f"{text} holds no document with a token; run the rule `split` again.")
-    instances = assemble(tokens, list(make_pairs(tokens, config, rng)), vocabulary)
     info = shard_info(vocabulary, config.max_seq_length)
-    write_instances(output, instances, info, seed=config.seed, config=config.model_dump())
-    return PartCounts(
-        documents=len(tokens.documents) - 1,
-        sentences=len(tokens.sentences) - 1,
-        empty_sentences=empty,
-        instances=len(instances.segment_b_start),
-        tokens=len(instances.input_ids),
-        unknown_tokens=int(np.count_nonzero(tokens.ids == vocabulary.unk_id)),
-        random_next=int(np.count_nonzero(instances.next_sentence_labels == IS_RANDOM)),
-        length_histogram=np.bincount(instances.lengths, minlength=config.max_seq_length + 1),
-    )
+    counts = no_counts(config.max_seq_length)
+    sizes: list[int] = []
+    attributes: dict[str, Any] = {}
+    with open_writer(
+        output,
+        info,
+        seed=config.seed,
+        config=config.model_dump(),
+        has_masks=config.masking is not None,
+        memory=_SPOOLED_IN_MEMORY,
+        more=attributes,
+    ) as writer:
+        for block in read_blocks(part.text, tokeniser):
+            limit = _share(part, block.read, block.size, sum(sizes))
+            tokens = block.tokens
+            counts.add_text(block, vocabulary.unk_id)
+            layout, drawn = _draw(tokens, config, part, len(sizes), limit)
+            counts.numbers.update(drawn)
+            for instances in _run(tokens, layout, part, len(sizes), vocabulary, config, info):
+                counts.add_instances(instances)
+                writer.append(instances)
+            sizes.append(len(layout.labels))
+        attributes |= Runs(config.seed, part.phase, part.number, tuple(sizes)).attributes()
+    return counts
 
 
 def shard_info(vocabulary: Vocabulary, max_seq_length: int) -> ShardInfo:
@@ -77,77 +129,74 @@ def shard_info(vocabulary: Vocabulary, max_seq_length: int) -> ShardInfo:
         vocabulary.size,
         vocabulary.mask_id,
         tuple(sorted(vocabulary.special_ids)),
+        np.packbits(vocabulary.is_continuation).tobytes(),
     )
 
 
-def tokenise(
-    documents: Iterator[Document], tokenizer: Tokenizer, vocabulary: Vocabulary
-) -> tuple[Tokens, int]:
-    """Token ids of all documents, and the number of sentences that gave no token.
-
-    A sentence of control characters only gives none and is left out; so is a document of such.
-    """
-    dtype = input_ids_dtype(vocabulary.size)
-    pieces: list[NDArray[Any]] = []
-    sentence_lengths: list[int] = []
-    documents_end: list[int] = [0]
-    empty = 0
-    while group := list(islice(documents, _DOCUMENTS_AT_ONCE)):
-        sentences = [sentence for document in group for sentence in document]
-        encodings = iter(tokenizer.encode_batch_fast(sentences, add_special_tokens=False))
-        for document in group:
-            encoded = [next(encodings).ids for _ in document]
-            kept = [np.array(ids, dtype) for ids in encoded if ids]
-            empty += len(encoded) - len(kept)
-            if kept:
-                pieces += kept
-                sentence_lengths += map(len, kept)
-                documents_end.append(len(sentence_lengths))
-    ids = np.concatenate([np.zeros(0, dtype), *pieces])
-    bounds = np.concatenate([[0], np.cumsum(np.array(sentence_lengths, np.int64))])
-    return Tokens(ids, bounds.astype(np.int64), np.array(documents_end, np.int64)), empty
+def _share(part: Part, read: int, size: int, made: int) -> int:
+    """Most instances of the block that ends at byte `read`, when `made` came before it."""
+    if part.most_instances is None:
+        return np.iinfo(np.int64).max
+    return part.most_instances * read // size - made
 
 
-def assemble(tokens: Tokens, pairs: list[Pair], vocabulary: Vocabulary) -> Instances:
-    """[CLS] A [SEP] B [SEP] of every pair, end to end."""
-    dtype = tokens.ids.dtype
-    cls, sep = np.array([vocabulary.cls_id], dtype), np.array([vocabulary.sep_id], dtype)
-    pieces: list[NDArray[Any]] = [np.zeros(0, dtype)]
-    for pair in pairs:
-        pieces += [cls, tokens.ids[slice(*pair.a)], sep, tokens.ids[slice(*pair.b)], sep]
-    lengths_a = np.array([pair.a[1] - pair.a[0] for pair in pairs], np.int64)
-    lengths_b = np.array([pair.b[1] - pair.b[0] for pair in pairs], np.int64)
-    offsets = np.concatenate([[0], np.cumsum(lengths_a + lengths_b + 3)])
-    return Instances(
-        np.concatenate(pieces),
-        offsets.astype(np.uint64),
-        (lengths_a + 2).astype(np.uint16),
-        np.array([pair.label for pair in pairs], np.uint8),
+def _draw(
+    tokens: Tokens, config: InstanceConfig, part: Part, block: int, limit: int
+) -> tuple[Layout, Counter[str]]:
+    """The instances of all passes over a block, at most `limit`, and the objective's counts."""
+    rng = np.random.default_rng([config.seed, part.phase, part.number, block])
+    make = make_pairs if config.has_pairs else make_full_sentences
+    documents = len(tokens.documents) - 1
+    order = rng.permutation(documents)
+    layouts, counts = [no_instances()], Counter[str]()
+    for _ in range(config.dupe_factor):
+        left = limit - sum(len(layout.labels) for layout in layouts)
+        if not documents or left <= 0:
+            break
+        layout, drawn = make(tokens, order, config, rng, left)
+        layouts.append(layout)
+        counts.update(drawn)
+        if config.cross_documents:  # other neighbours in each pass
+            order = rng.permutation(documents)
+    return join(layouts), counts
+
+
+def _run(
+    tokens: Tokens, layout: Layout, part: Part, run: int, vocabulary: Vocabulary,
+    config: InstanceConfig, info: ShardInfo,
+) -> Iterator[Instances]:  # fmt: skip
+    """Yields the instances of a run in the order of their keys, some at a time."""
+    number = np.arange(len(layout.labels))
+    name = config.seed, part.phase, part.number, run
+    order = np.argsort(instance_keys(*name, number, use=ORDER))
+    for start in range(0, len(order), _INSTANCES_AT_ONCE):
+        chosen = order[start : start + _INSTANCES_AT_ONCE]
+        instances = assemble(
+            layout.take(chosen),
+            tokens.ids,
+            cls_id=vocabulary.cls_id,
+            sep_id=vocabulary.sep_id,
+            has_pairs=config.has_pairs,
+        )
+        if config.masking is None:
+            yield instances
+        else:
+            keys = instance_keys(*name, chosen, use=MASKS)
+            yield _masked(instances, keys, config, info)
+
+
+def _masked(instances: Instances, keys: U64, config: InstanceConfig, info: ShardInfo) -> Instances:
+    """The same instances with the masks that belong to their keys."""
+    assert config.masking is not None
+    offsets: I64 = instances.offsets.astype(np.int64)
+    ids = instances.input_ids
+    masked = mask_tokens(ids, offsets, keys, config.masking, info)
+    places = masked.masked_lm_positions.astype(np.int64)
+    bounds = np.searchsorted(places, offsets)
+    places -= np.repeat(offsets[:-1], np.diff(bounds))
+    return instances._replace(
+        input_ids=masked.input_ids.astype(ids.dtype),
+        masked_lm_offsets=bounds.astype(np.uint64),
+        masked_lm_positions=places.astype(np.uint16),
+        masked_lm_ids=masked.masked_lm_ids.astype(ids.dtype),
     )
-
-
-def part_rng(seed: int, phase: int, name: str) -> np.random.Generator:
-    """The generator of one part: a function of the seed, the phase and the part's file name."""
-    return np.random.default_rng([seed, phase, *name.encode("utf-8")])
-
-
-def count_parts(counts: list[PartCounts]) -> tuple[dict[str, int], dict[str, Any]]:
-    """Sums of all parts, and the statistics of their instances for the report.
-
-    Returns:
-        counts: documents, sentences, empty_sentences, instances, tokens, unknown_tokens.
-        statistics: `length_histogram` (longest length of a bin -> instances, 16 bins),
-            `random_next_share` and `mean_length`.
-    """
-    names = ("documents", "sentences", "empty_sentences", "instances", "tokens", "unknown_tokens")
-    sums = {name: sum(getattr(part, name) for part in counts) for name in names}
-    histogram = np.sum([part.length_histogram for part in counts], axis=0)
-    upper = np.unique(np.linspace(0, len(histogram) - 1, 17).astype(int))[1:]
-    cumulative = np.cumsum(histogram)[np.concatenate([[0], upper])]
-    bins = np.diff(cumulative)
-    statistics = {
-        "length_histogram": {str(top): int(n) for top, n in zip(upper, bins, strict=True)},
-        "random_next_share": sum(part.random_next for part in counts) / sums["instances"],
-        "mean_length": sums["tokens"] / sums["instances"],
-    }
-    return sums, statistics

@@ -4,12 +4,15 @@ The data engine needs the same draw for the same (seed, phase, epoch, instance, 
 worker or rank asks, in whatever order. A stateful generator cannot give that; hashing can.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
 U64 = NDArray[np.uint64]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_DRAWS_AT_ONCE = 4096
 
 
 def mix(values: U64) -> U64:
@@ -18,19 +21,27 @@ def mix(values: U64) -> U64:
     Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014,
     variant 13 of Stafford's mixers.
     """
-    z: U64 = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z: U64 = values >> np.uint64(30)
+    z ^= values
+    z *= np.uint64(0xBF58476D1CE4E5B9)
+    z ^= z >> np.uint64(27)
+    z *= np.uint64(0x94D049BB133111EB)
     z ^= z >> np.uint64(31)
     return z
 
 
 def make_key(*parts: int) -> np.uint64:
     """One key from a seed and the names of what it is for, such as (seed, phase, epoch)."""
+    return np.uint64(make_keys(*parts)[0])
+
+
+def make_keys(*parts: int | U64) -> U64:
+    """Keys as of `make_key`, one for each item of those parts that are arrays."""
     key = np.zeros(1, np.uint64)
     for part in parts:
-        key = mix(key + _GOLDEN) ^ np.uint64(part)
+        key = mix(key + _GOLDEN) ^ np.asarray(part, np.uint64)
         key = mix(key + _GOLDEN)
-    return np.uint64(key[0])
+    return key
 
 
 def random_bits(key: np.uint64 | U64, counter: U64) -> U64:
@@ -44,37 +55,48 @@ def random_below(key: np.uint64 | U64, counter: U64, bound: int) -> NDArray[np.i
     return ((high * np.uint64(bound)) >> np.uint64(32)).astype(np.int64)
 
 
-class Permutation:
-    """A keyed pseudo-random permutation of range(size) that is computed, not stored.
+def uniforms(rng: np.random.Generator) -> Iterator[float]:
+    """Yields draws from [0, 1) without end; several times as fast as one call of `rng` each."""
+    while True:
+        yield from rng.random(_DRAWS_AT_ONCE).tolist()
 
-    A balanced Feistel network of six rounds on the next even number of bits, with cycle walking
-    for values that fall outside. Memory does not depend on `size`.
+
+def permute_each(
+    index: NDArray[np.int64], which: NDArray[np.int64], sizes: NDArray[np.int64], keys: U64
+) -> NDArray[np.int64]:
+    """Images of `index` under keyed pseudo-random permutations that are computed, not stored.
+
+    Permutation p of range(sizes[p]) is a balanced Feistel network of six rounds on the next even
+    number of bits, with cycle walking for values that fall outside.
+
+    Args:
+        index: [n], each below the size of its permutation.
+        which: [n], the permutation of each, below P.
+        sizes: [P], each at least 1.
+        keys: [P], one a permutation.
+
+    Returns:
+        [n] int64, each below the size of its permutation.
 
     Source: Luby, Rackoff, "How to construct pseudorandom permutations", SIAM J. Comput. 1988;
     cycle walking: Black, Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002.
     """
-
-    def __init__(self, size: int, key: np.uint64) -> None:
-        """Permutation of range(size) chosen by `key`."""
-        if size < 1:
-            raise ValueError(f"A permutation of {size} items was asked for; expected at least 1.")
-        self.size = size
-        half = max(1, -(-(size - 1).bit_length() // 2))
-        self._half = np.uint64(half)
-        self._mask = np.uint64((1 << half) - 1)
-        self._keys = [make_key(int(key), number) for number in range(6)]
-
-    def __call__(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Images of `index` (each in [0, size)), in the same shape."""
-        out = self._round_trip(index.astype(np.uint64))
-        outside = np.flatnonzero(out >= np.uint64(self.size))
-        while outside.size:
-            out[outside] = self._round_trip(out[outside])
-            outside = outside[out[outside] >= np.uint64(self.size)]
-        return out.astype(np.int64)
-
-    def _round_trip(self, value: U64) -> U64:
-        left, right = value >> self._half, value & self._mask
-        for key in self._keys:
-            left, right = right, left ^ (random_bits(key, right) & self._mask)
-        return (left << self._half) | right
+    if len(sizes) and sizes.min() < 1:
+        raise ValueError(
+            f"A permutation of {sizes.min()} items was asked for; expected at least 1."
+        )
+    halves = [max(1, -(-(size - 1).bit_length() // 2)) for size in sizes.tolist()]
+    bits, limits = np.array(halves, np.uint64), sizes.astype(np.uint64)
+    rounds = [make_keys(keys, number) for number in range(6)]
+    out = index.astype(np.uint64)
+    todo = np.arange(len(index))
+    while todo.size:
+        number = which[todo]
+        half = bits[number]
+        mask = (np.uint64(1) << half) - np.uint64(1)
+        left, right = out[todo] >> half, out[todo] & mask
+        for key in rounds:
+            left, right = right, left ^ (random_bits(key[number], right) & mask)
+        out[todo] = (left << half) | right
+        todo = todo[out[todo] >= limits[number]]
+    return out.astype(np.int64)
