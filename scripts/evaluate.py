@@ -8,8 +8,8 @@ from pathlib import Path
 
 from bert import log
 from bert.config import load_section
-from bert.data.batches import Corpus
-from bert.manifest import listed_files, write_manifest
+from bert.data.index import open_corpus
+from bert.manifest import write_manifest
 from bert.model.config import ModelConfig
 from bert.model.heads import BertForPretraining
 from bert.train.checkpoint import (
@@ -31,8 +31,7 @@ def main() -> None:
     config = load_section(EvaluateConfig, args.config)
     runtime = load_section(RuntimeConfig, args.runtime)
     device = choose_device(runtime, 0)
-    files = listed_files(args.held_out, stage="encode")
-    corpus = Corpus([file for file, _ in files])
+    corpus, inputs = open_corpus([args.held_out])
     loaded = load_checkpoint(args.checkpoint)
     check_checkpoint(
         args.checkpoint, loaded.state, {"vocabulary_sha256": corpus.info.vocabulary_sha256}
@@ -48,7 +47,7 @@ def main() -> None:
         args.output,
         stage="evaluate",
         config=config.model_dump(),
-        inputs={file.name: digest for file, digest in files} | checkpoint_digests(args.checkpoint),
+        inputs=inputs | checkpoint_digests(args.checkpoint),
         counts={"instances": min(corpus.num_instances, config.instances or corpus.num_instances)},
         outputs=[],
         metrics=metrics,
@@ -60,7 +59,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="section evaluate")
     parser.add_argument("--runtime", type=Path, required=True, help="section runtime")
-    parser.add_argument("--held-out", type=Path, required=True, help="manifest of encode")
+    parser.add_argument(
+        "--held-out", type=Path, required=True, help="manifest of encode, or of shard"
+    )
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--log", type=Path)

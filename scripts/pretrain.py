@@ -11,13 +11,11 @@ from pathlib import Path
 
 from bert import log
 from bert.config import load_section
-from bert.data.batches import Corpus
-from bert.data.shards import check_same
+from bert.data.index import check_companion, open_corpus
 from bert.manifest import (
     atomic_directory,
     atomic_file,
     code_digest,
-    listed_files,
     sha256_json,
     write_manifest,
 )
@@ -42,11 +40,11 @@ def main() -> None:
     join(ranks, device)
     config = load_section(PhaseConfig, args.config)
     model_config = load_section(ModelConfig, args.model)
-    inputs, shards, held_out = open_data(args)
-    setup = Setup(
-        args.phase, config, model_config, runtime, Corpus(shards), Corpus(held_out), ranks, device
-    )
-    check_same(held_out[0], setup.held_out.info, setup.train.info, companion=str(shards[0]))
+    train, inputs = open_corpus(args.shards)
+    held_out, held_out_inputs = open_corpus([args.held_out])
+    check_companion(held_out, train)
+    inputs |= held_out_inputs
+    setup = Setup(args.phase, config, model_config, runtime, train, held_out, ranks, device)
     previous = args.previous if config.start == "previous" else None
     if previous:
         inputs |= {f"previous/{k}": v for k, v in checkpoint_digests(previous).items()}
@@ -61,15 +59,6 @@ def main() -> None:
         parameters = sum(p.numel() for p in model.parameters())
         finish(args, setup, running, inputs, totals | {"parameters": parameters})
     leave(ranks)
-
-
-def open_data(args: argparse.Namespace) -> tuple[dict[str, str], list[Path], list[Path]]:
-    """Digests of all inputs, the shard files in order, and the held-out files."""
-    shards = [pair for path in args.shards for pair in listed_files(path, stage="shard")]
-    shards.sort(key=lambda pair: pair[0].name)
-    held_out = listed_files(args.held_out, stage="encode")
-    digests = {file.name: digest for file, digest in [*shards, *held_out]}
-    return digests, [file for file, _ in shards], [file for file, _ in held_out]
 
 
 def finish(
@@ -107,7 +96,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--runtime", type=Path, required=True, help="section runtime")
     parser.add_argument("--phase", type=int, required=True)
     parser.add_argument("--shards", type=Path, nargs="+", required=True, help="manifests of shard")
-    parser.add_argument("--held-out", type=Path, required=True, help="manifest of encode")
+    parser.add_argument(
+        "--held-out", type=Path, required=True, help="manifest of encode, or of shard"
+    )
     parser.add_argument("--previous", type=Path, help="checkpoint of the previous phase")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--log", type=Path)

@@ -2,22 +2,28 @@ import numpy as np
 import pytest
 
 from bert.data.batches import (
-    Corpus,
     Reading,
     cut_lengths,
     cut_stream,
-    prefetch,
     read_all,
     read_steps,
     samples_of_step,
     segments_and_positions,
 )
+from bert.data.corpus import Corpus
 from bert.data.masking import MaskingConfig
-from bert.data.shards import Instances, ShardError, ShardInfo, write_instances
+from bert.data.prefetch import prefetch
+from bert.data.shard_writer import write_instances
+from bert.data.shards import Instances, ShardError, ShardInfo
 
 INFO = ShardInfo(64, "ab" * 32, 60_000, 4, (0, 1, 2, 3, 4))
 MASKING = MaskingConfig(
-    mask_prob=0.15, max_predictions=20, mask_token_share=0.8, random_token_share=0.1
+    unit="token",
+    span=None,
+    mask_prob=0.15,
+    max_predictions=20,
+    mask_token_share=0.8,
+    random_token_share=0.1,
 )
 
 

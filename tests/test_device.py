@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -6,6 +7,7 @@ from bert.data.batches import read_steps
 from bert.model.config import ModelConfig
 from bert.train.config import RuntimeConfig
 from bert.train.device import (
+    _to_device,
     autocast,
     choose_device,
     describe_device,
@@ -81,3 +83,12 @@ def test_the_probe_and_the_description_are_of_this_machine():
     described = describe_device(device, runtime())
     assert described["threads"] == torch.get_num_threads()
     assert described["instruction_set"] == torch.backends.cpu.get_cpu_capability()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.int32])
+def test_small_integers_keep_their_values_on_the_device(dtype):
+    values = np.array([0, 1, np.iinfo(dtype).max], dtype)
+
+    found = _to_device(values, torch.device("cpu"))
+
+    assert (found.dtype, found.tolist()) == (torch.int64, values.tolist())

@@ -8,6 +8,8 @@ from bert.data.shards import ShardInfo
 INFO = ShardInfo(128, "0" * 64, 1000, 4, (0, 1, 2, 3, 4))
 CLS, SEP, MASK = 2, 3, 4
 PUBLISHED = {
+    "unit": "token",
+    "span": None,
     "mask_prob": 0.15,
     "max_predictions": 20,
     "mask_token_share": 0.8,

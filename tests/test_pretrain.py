@@ -233,7 +233,7 @@ import sys
 from pathlib import Path
 from tests import conftest
 from bert.config import check
-from bert.data.batches import Corpus
+from bert.data.corpus import Corpus
 from bert.model.config import ModelConfig
 from bert.train.config import PhaseConfig, RuntimeConfig
 from bert.train.distributed import find_ranks, join, leave

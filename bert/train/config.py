@@ -26,6 +26,7 @@ class RuntimeConfig(Section):
     threads: int | None = knob("CPU threads of a pretraining process; null = all cores.", ge=1)
     finetune_threads: int | None = knob("CPU threads of a fine-tuning run; null = all.", ge=1)
     workers: int | None = knob("Processes of a data stage's pool; null = all cores.", ge=1)
+    downloads: int = knob("Connections at a time of a fetch job; many servers allow 2.", ge=1)
     processes: int = knob("Ranks that torchrun starts on this machine for pretraining.", ge=1)
     checkpoint_every: int = knob("Steps between running checkpoints.", ge=1)
     keep_last: int = knob("Newest running checkpoints that are kept.", ge=1)
@@ -47,7 +48,9 @@ class PhaseConfig(Section):
     learning_rate: float = knob("Peak learning rate.", gt=0)
     schedule: ScheduleConfig = knob("Course of the learning rate.")
     optimizer: OptimizerConfig = knob("Rule of the weight update.")
-    masking: MaskingConfig = knob("Choice of the predicted tokens.")
+    masking: MaskingConfig | None = knob(
+        "Choice of the predicted tokens, anew in each epoch; null = the masks stored in the shards."
+    )
     log_every: int = knob("Steps between lines in metrics.jsonl.", ge=1)
     evaluate_every: int = knob("Steps between held-out evaluations; the last step has one.", ge=1)
     evaluate_instances: int | None = knob("Held-out instances in each; null = all.", ge=1)

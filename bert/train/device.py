@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bert.data.batches import MicroBatch
@@ -58,11 +59,19 @@ def choose_device(config: RuntimeConfig, local_rank: int) -> torch.device:
 
 
 def to_device(batch: MicroBatch, device: torch.device) -> DeviceBatch:
-    """Copies a micro-batch to the device without waiting for it."""
-    moved = [torch.from_numpy(array).to(device, non_blocking=True) for array in batch]
+    """Copies a micro-batch to the device without waiting for it, and widens it there."""
+    ids, segments, positions, ends, *targets = [_to_device(array, device) for array in batch]
     lengths = tuple((batch.cu_seqlens[1:] - batch.cu_seqlens[:-1]).tolist())
-    ids, segments, positions, ends, *targets = moved
-    return DeviceBatch(ids, segments, positions, Sequences(ends, lengths), *targets)
+    return DeviceBatch(ids, segments, positions, Sequences(ends.int(), lengths), *targets)
+
+
+def _to_device(array: NDArray[Any], device: torch.device) -> Tensor:
+    """An integer array as int64 on the device; copied as it is, widened there."""
+    # Unsigned integers of 16 and 32 bits lack many kernels: their bits travel as signed ones.
+    size = array.dtype.itemsize
+    signed = array.view(f"i{size}") if size > 1 else array
+    wide = torch.from_numpy(signed).to(device, non_blocking=True).long()
+    return wide & (256**size - 1) if size > 1 and array.dtype.kind == "u" else wide
 
 
 def autocast(config: RuntimeConfig, device: torch.device) -> AbstractContextManager[Any]:

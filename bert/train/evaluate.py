@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bert.data.batches import Corpus, read_all
+from bert.data.batches import read_all
+from bert.data.corpus import Corpus
 from bert.data.masking import MaskingConfig
 from bert.model.heads import BertForPretraining, PretrainingLogits
 from bert.train.config import RuntimeConfig
@@ -51,11 +52,12 @@ def loss_sums(logits: PretrainingLogits, batch: DeviceBatch) -> LossSums:
 
 @torch.no_grad()
 def evaluate(
-    model: BertForPretraining, corpus: Corpus, masking: MaskingConfig, *, seed: int,
+    model: BertForPretraining, corpus: Corpus, masking: MaskingConfig | None, *, seed: int,
     limit: int | None, runtime: RuntimeConfig, device: torch.device, ranks: Ranks,
 ) -> dict[str, float | None]:  # fmt: skip
     """Losses (nats) and accuracies (0 to 1) on the first `limit` instances, masked by `seed`.
 
+    Without `masking`, the masks are those that the instances hold.
     All ranks share the work and get the same result. The model is in training mode afterwards if
     it was before. The keys are those of an "evaluate" line in metrics.jsonl.
     """

@@ -205,8 +205,8 @@ def make_batch(features: list[Feature], device: torch.device) -> FeatureBatch:
     segment_ids, position_ids = segments_and_positions(offsets, starts)
     arrays = [
         np.concatenate([feature.input_ids for feature in features]),
-        segment_ids,
-        position_ids,
+        segment_ids.astype(np.int64),
+        position_ids.astype(np.int64),
         offsets.astype(np.int32),
         np.array([feature.targets for feature in features], np.int64),
     ]

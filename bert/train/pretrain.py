@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from bert.data.batches import Corpus, MicroBatch, Reading, StepBatch, prefetch, read_steps
+from bert.data.batches import MicroBatch, Reading, StepBatch, read_steps, steps_ahead
+from bert.data.corpus import Corpus
+from bert.data.prefetch import prefetch
 from bert.data.randomness import make_key
 from bert.log import Progress
 from bert.model.bert import initialize
@@ -148,7 +150,9 @@ def pretrain(
     metrics = MetricsFile(running / "metrics.jsonl", totals["steps"], setup.ranks.rank == 0)
     steps = range(first, setup.config.steps + 1)
     clock = _start_clock(setup, first)
-    for batch in prefetch(read_steps(setup.train, steps, _reading(setup))):
+    reading = _reading(setup)
+    ahead = steps_ahead(setup.train, reading)
+    for batch in prefetch(read_steps(setup.train, steps, reading), ahead):
         rate = setup.config.learning_rate * learning_rate_factor(
             batch.step, setup.config.steps, setup.config.schedule
         )
