@@ -6,8 +6,10 @@ CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 DEMO := config/recipes/demo.yaml
 RECIPE ?= $(DEMO)
+RUN ?= results/demo
+PHASE ?= 1
 
-.PHONY: help setup demo test test-all lint format schema plan report snakemake-report dag docs clean
+.PHONY: help setup demo test test-all lint format schema plan inspect report snakemake-report dag docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -46,8 +48,14 @@ format: setup ## let ruff and snakefmt format everything
 schema: setup ## write workflow/schemas/config.schema.json from the config classes
 	$(BIN)/python -m bert.recipe
 
-plan: setup ## what a run would do (RECIPE=config/recipes/<name>.yaml), nothing started
-	$(BIN)/snakemake --dry-run --quiet rules --configfile $(RECIPE)
+plan: setup ## jobs, disk, memory and time of a recipe (RECIPE=..., PLAN="--cores 64"), nothing started
+	$(BIN)/python scripts/plan.py --recipe $(RECIPE) $(PLAN)
+
+inspect: setup ## what training sees (RUN=results/demo PHASE=1 [OTHER=results/b]): masks as text, rules checked
+	$(BIN)/python scripts/examine.py --config $(RUN)/config/examine.json --phase $(PHASE) \
+	    --phase-config $(RUN)/config/pretrain.phase$(PHASE).json --vocab $(RUN)/vocab \
+	    --shards $(RUN)/shard/phase$(PHASE)/[0-9]*.json \
+	    $(if $(OTHER),--compare $(OTHER)/shard/phase$(PHASE)/[0-9]*.json)
 
 report: setup ## the report page of a recipe (RECIPE=...), and what it needs
 	$(SNAKEMAKE) --configfile $(RECIPE)

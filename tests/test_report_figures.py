@@ -26,7 +26,9 @@ def shapes(file: Path, kind: str) -> dict[str, dict[str, str]]:
 
 def test_a_figure_is_readable_xml_without_raster_or_font_and_in_both_colour_schemes(figures):
     files = sorted(figures.iterdir())
-    names = "accuracy costs data gradient_norm learning_rate lengths mfu mlm_loss nsp_loss scores"
+    names = (
+        "accuracy costs data gradient_norm learning_rate lengths masks mfu mlm_loss nsp_loss scores"
+    )
     assert [file.stem for file in files] == [*names.split(), "tokens_per_s"]
     for file in files:
         root = ElementTree.fromstring(file.read_bytes())

@@ -144,7 +144,7 @@ def test_equal_runs_give_equal_bytes_wherever_they_lie(tmp_path):
     for place in ("here", "there"):
         make_report(build_run(tmp_path / place), tmp_path / place / "report")
     here = sorted(p for p in (tmp_path / "here/report").rglob("*") if p.is_file())
-    assert len(here) == 16
+    assert len(here) == 18
     for file in here:
         other = tmp_path / "there" / file.relative_to(tmp_path / "here")
         assert file.read_bytes() == other.read_bytes()

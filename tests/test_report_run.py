@@ -48,6 +48,15 @@ def write_phase(run: Path, phase: str, *, instances: int, length: int) -> None:
         counts | {"parameters": 4_390_144},
         device={"name": "Some CPU", "threads": 2},
     )
+    shares = {"duplicate_share": 0.01, "unknown_share": 0.002, "target_share": 0.15}
+    shares |= {"shown_mask_share": 0.8, "shown_random_share": 0.1, "shown_same_share": 0.1}
+    more = {"random_next_share": 0.5, "target_share_by_place": [0.15] * 10}
+    write_receipt(
+        run / f"examine/{phase}/manifest.json",
+        "examine",
+        {"instances": 40, "tokens": 3000, "targets": 450, "duplicates": 0},
+        statistics=shares | more,
+    )
     lines = [
         {"kind": "train", "step": step, "mlm_loss": 8 - step / 5, "nsp_loss": 0.7 - step / 50}
         | {"learning_rate": 0.006 * step / 20, "gradient_norm": 1.5, "tokens_per_s": 5000.0}
@@ -79,14 +88,45 @@ def write_benchmark(file: Path, *rows: tuple[str, str, str]) -> None:
     file.write_text("\n".join(lines) + "\n", "utf-8")
 
 
+def write_quality(run: Path) -> None:
+    """The receipts of filter and split."""
+    kept = {"documents": 70, "kept": 65, "skipped_exact_duplicates": 1}
+    sources = {
+        "wikipedia": kept | {"skipped_near_duplicates": 4},
+        "books": {"documents": 30, "kept": 30, "skipped_exact_duplicates": 0},
+    }
+    squad = {"texts": 50, "short_texts": 10, "touched_texts": 20, "whole_texts": 5}
+    squad |= {"ngrams": 400, "found_ngrams": 90, "touching_documents": 7}
+    config = {
+        "exact_duplicates": True,
+        "near_duplicates": {"threshold": 0.8, "ngram": 5},
+        "contamination": {"ngram": 13, "shortest": 8, "drop_share": None},
+    }
+    more = {"config": config, "sources": sources, "contamination": {"squad": squad}}
+    counts = {"documents": 100, "kept": 95, "skipped_exact_duplicates": 1}
+    counts |= {"skipped_near_duplicates": 4, "documents_with_task_text": 7}
+    write_receipt(run / "filter/manifest.json", "filter", counts, **more)
+    counts = {"documents": 100, "parts": 2, "skipped_filtered": 5, "dealt_documents": 90}
+    counts |= {"held_out_long_sentences": 40, "held_out_sentences_in_training": 3}
+    sources = {
+        "wikipedia": {"documents": 70, "skipped_filtered": 5, "held_out_documents": 6}
+        | {"dealt_documents": 58, "skipped_leaked": 1},
+        "books": {"documents": 30, "skipped_filtered": 0, "held_out_documents": 4}
+        | {"dealt_documents": 32, "skipped_by_weight": 10},
+    }
+    config = {"weights": {"books": 2.0}, "leaks": {"sentence_words": 10}}
+    write_receipt(run / "split/manifest.json", "split", counts, sources=sources, config=config)
+
+
 def build_run(folder: Path, name: str = "tiny") -> Path:
     """A whole run folder, small enough to count by hand."""
     run = folder / name
     write_receipt(run / "generate/manifest.json", "generate", {"articles": 70})
     wikipedia = {"documents": 70, "sentences": 900, "skipped_redirect": 5, "skipped_short": 3}
-    write_receipt(run / "extract/wikipedia/manifest.json", "extract", wikipedia)
-    write_receipt(run / "extract/books/manifest.json", "extract", {"documents": 30})
-    write_receipt(run / "split/manifest.json", "split", {"documents": 100, "parts": 2})
+    cc, free = ({"statistics": {"licence": name}} for name in ("CC-BY-SA-4.0", "public domain"))
+    write_receipt(run / "extract/wikipedia/manifest.json", "extract", wikipedia, **cc)
+    write_receipt(run / "extract/books/manifest.json", "extract", {"documents": 30}, **free)
+    write_quality(run)
     write_receipt(run / "vocab/manifest.json", "vocab", {"tokens": 2048})
     write_phase(run, "phase1", instances=1200, length=128)
     write_phase(run, "phase2", instances=400, length=512)
@@ -126,7 +166,7 @@ def test_every_file_that_was_read_has_a_digest(tmp_path):
     assert list(run.digests) == sorted(made)
 
 
-@pytest.mark.parametrize("stage", [stage for stage in LAYOUT if stage not in ("generate", "fetch")])
+@pytest.mark.parametrize("stage", sorted(LAYOUT.keys() - {"generate", "fetch", "filter"}))
 def test_a_missing_stage_is_an_error_that_names_its_rule(tmp_path, stage):
     folder = build_run(tmp_path)
     shutil.rmtree(folder / stage)

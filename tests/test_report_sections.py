@@ -61,8 +61,23 @@ def test_the_way_of_the_data_adds_up(page):
     assert "90 documents for training, 10 held out" in page.text
     assert "5 redirect left out" in page.text
     skipped = [attribute for attribute in page.attributes if attribute[2] == "skipped"]
-    assert len(skipped) == 2
+    assert len(skipped) == 5  # two of extract, two of filter, one of split
+    assert "95 documents kept, 5 left out" in page.text
     assert "the counts agree" in page.text
+
+
+def test_lost_documents_are_told(tmp_path):
+    folder = build_run(tmp_path)
+    write_receipt(folder / "filter/manifest.json", "filter", {"documents": 99, "kept": 99})
+    counts = {"documents": 98, "dealt_documents": 88}
+    write_receipt(folder / "split/manifest.json", "split", counts)
+    run = read_run(folder)
+    assert differences(run, trace(run)) == [
+        "100 documents were extracted, but split saw 98",
+        "100 documents were extracted, but filter saw 99",
+        "phase1: 88 documents were dealt out, but 90 encoded",
+        "phase2: 88 documents were dealt out, but 90 encoded",
+    ]
 
 
 def test_lost_instances_are_told(tmp_path):
@@ -81,7 +96,7 @@ def test_costs_are_those_of_the_benchmarks_and_receipts(page):
     assert page.row("extract", "2")[2:] == ["12 s", "10 s", "315 MB", "4 kB"]
     assert page.row("pretrain", "1")[2:] == ["2.0 h", "3.9 h", "2.1 GB", "4 kB"]
     assert page.row("vocab", "1", "\u2013")[3:] == ["\u2013", "\u2013", "2 kB"]
-    assert "Without a benchmark file: generate, split, vocab" in page.text
+    assert "Without a benchmark file: generate, filter, split, vocab" in page.text
 
 
 def test_a_run_without_benchmarks_has_a_page_too(tmp_path):

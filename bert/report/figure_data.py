@@ -48,11 +48,14 @@ class _Bar:
         return left, left + scale * numbers[index]
 
 
-def flow_figure(flow: Flow) -> Element:
+def flow_figure(flow: Flow) -> Element | None:
     """Draws the funnel: items, documents, split, then instances and shards of each phase.
 
-    Bars of documents share one scale, bars of instances another.
+    Bars of documents share one scale, bars of instances another. None for a run on given shards,
+    of whose text nothing is known.
     """
+    if not flow.sources:
+        return None
     bars, labels = _document_bars(flow)
     phases, phase_labels = _phase_bars(flow, _TOP + _STEP * len(bars))
     flows = [_join(a.part(0)[0], _kept(a), a.y, b) for a, b in pairwise(bars)]
@@ -84,30 +87,39 @@ def lengths_figure(phases: tuple[Phase, ...]) -> Element | None:
 
 
 def _document_bars(flow: Flow) -> tuple[list[_Bar], list[Element]]:
-    """Items read (if some were left out), documents kept, documents for training."""
+    """Items read (if some were left out), documents, those that the filter kept, training."""
     documents, skipped = flow.documents, flow.skipped
     training = max(phase.documents for phase in flow.phases)
     held_out = max(phase.held_out_documents for phase in flow.phases)
     sources = tuple((source.name, source.documents, "green") for source in flow.sources)
-    rows: list[tuple[str, str, tuple[_Part, ...]]] = [
-        ("documents", "", sources),
+    rows: list[tuple[int, str, str, tuple[_Part, ...]]] = [
+        (documents, "documents", "", sources),
         (
+            training,
             "documents for training",
             f", {whole(held_out)} held out" if held_out else "",
             (("training", training, "blue"), ("held out", held_out, "rust")),
         ),
     ]
+    if flow.filtered:
+        kept = documents - flow.filtered
+        rows.insert(1, (kept, "documents kept", *_left_out(kept, flow.filtered)))
     if skipped:
-        kept = (("kept", documents, "grey"), ("left out", skipped, "grey light"))
-        rows.insert(0, ("items read", f", {whole(skipped)} left out", kept))
+        rows.insert(0, (documents + skipped, "items read", *_left_out(documents, skipped)))
     sums = [sum(count for _, count, _ in parts) for *_, parts in rows]
     scale = (WIDTH - 8) / max(*sums, 1)
     bars, labels = [], []
-    for number, (name, aside, parts) in enumerate(rows):
-        y, shown = _TOP + _STEP * number, training if parts[0][0] == "training" else sums[number]
+    for number, (shown, name, aside, parts) in enumerate(rows):
+        y = _TOP + _STEP * number
         bars.append(_Bar(WIDTH / 2, y, scale * sums[number], parts))
         labels.append(_label(WIDTH / 2, y - 6, shown, name, aside))
     return bars, labels
+
+
+def _left_out(kept: int, left_out: int) -> tuple[str, tuple[_Part, ...]]:
+    """Words and parts of a row some of which does not go on."""
+    parts = (("kept", kept, "grey"), ("left out", left_out, "grey light"))
+    return f", {whole(left_out)} left out", parts
 
 
 def _phase_bars(flow: Flow, top: float) -> tuple[list[_Bar], list[Element]]:

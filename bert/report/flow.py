@@ -71,10 +71,17 @@ class Phase:
 
 @dataclass(frozen=True)
 class Flow:
-    """The whole way: sources, then phases."""
+    """The whole way: sources, then phases.
+
+    Attributes:
+        sources: The sources.
+        phases: The phases.
+        filtered: Documents that the filter left out.
+    """
 
     sources: tuple[Source, ...]
     phases: tuple[Phase, ...]
+    filtered: int
 
     @property
     def documents(self) -> int:
@@ -90,14 +97,22 @@ class Flow:
 def trace(run: Run) -> Flow:
     """Gathers the counts of a run."""
     return Flow(
-        sources=tuple(_source(job, r) for job, r in run.receipts["extract"].items()),
+        sources=tuple(_source(job, r) for job, r in run.receipts.get("extract", {}).items()),
         phases=tuple(_phase(run, name) for name in run.phases()),
+        filtered=_filtered(run),
     )
+
+
+def _filtered(run: Run) -> int:
+    if "filter" not in run.receipts:
+        return 0
+    counts = run.one("filter")["counts"]
+    return int(counts["documents"] - counts["kept"])
 
 
 def differences(run: Run, flow: Flow) -> list[str]:
     """Where the counts of two stages do not agree; empty if nothing was lost or doubled."""
-    found = []
+    found = _document_differences(run, flow)
     for phase in flow.phases:
         if phase.instances != phase.sharded:
             found.append(
@@ -114,6 +129,28 @@ def differences(run: Run, flow: Flow) -> list[str]:
     return found
 
 
+def _document_differences(run: Run, flow: Flow) -> list[str]:
+    """Documents of extract, filter and split, and those dealt out and encoded."""
+    if "split" not in run.receipts:
+        return []
+    counts = run.one("split")["counts"]
+    stated = {"split": counts.get("documents", flow.documents)}
+    if "filter" in run.receipts:
+        stated["filter"] = run.one("filter")["counts"]["documents"]
+    found = [
+        f"{flow.documents} documents were extracted, but {stage} saw {number}"
+        for stage, number in stated.items()
+        if number != flow.documents
+    ]
+    for phase in flow.phases:
+        dealt = counts.get("dealt_documents", phase.documents)
+        if dealt != phase.documents:
+            found.append(
+                f"{phase.name}: {dealt} documents were dealt out, but {phase.documents} encoded"
+            )
+    return found
+
+
 def _source(name: str, receipt: Receipt) -> Source:
     counts = receipt["counts"]
     skipped = sum(int(count) for name, count in counts.items() if name.startswith(SKIPPED))
@@ -121,17 +158,19 @@ def _source(name: str, receipt: Receipt) -> Source:
 
 
 def _phase(run: Run, name: str) -> Phase:
-    encode = training_jobs(run.receipts["encode"], name)
+    # Given shards have no receipts of encode: their way starts at the shards.
+    made = run.receipts.get("encode", run.receipts["shard"])
+    encode = training_jobs(made, name)
     shard = training_jobs(run.receipts["shard"], name)
-    held_out = [r for job, r in run.receipts["encode"].items() if job == f"{name}/{HELD_OUT}"]
+    held_out = [r for job, r in made.items() if job == f"{name}/{HELD_OUT}"]
     trained = run.receipts["pretrain"][name]["counts"]
     return Phase(
         name=name,
-        documents=total(encode, "documents"),
+        documents=sum(receipt["counts"].get("documents", 0) for receipt in encode),
         instances=total(encode, "instances"),
-        tokens=total(encode, "tokens"),
+        tokens=sum(receipt["counts"].get("tokens", 0) for receipt in encode),
         held_out=total(held_out, "instances"),
-        held_out_documents=total(held_out, "documents"),
+        held_out_documents=sum(receipt["counts"].get("documents", 0) for receipt in held_out),
         max_seq_length=encode[0]["config"].get("max_seq_length"),
         shards=total(shard, "shards"),
         sharded=total(shard, "instances"),

@@ -14,8 +14,10 @@ from bert.manifest import write_json
 from bert.report.charts import CHARTS
 from bert.report.config import ReportConfig
 from bert.report.curves import curve_table
+from bert.report.data_card import data_card
 from bert.report.figure_costs import costs_figure
 from bert.report.figure_data import flow_figure, lengths_figure
+from bert.report.figure_examine import examine_figure
 from bert.report.figure_scores import scores_figure
 from bert.report.figure_training import training_figure
 from bert.report.flow import Flow, trace
@@ -40,7 +42,7 @@ _CONTENTS = {
 
 
 def write_report(run: Run, config: ReportConfig, output: Path) -> list[Path]:
-    """Writes `report.html`, `scores.json`, `scores.csv`, `curves_*.csv` and `figures/*.svg`.
+    """Writes `report.html`, `data_card.md`, `scores.json`, `scores.csv`, curves and figures.
 
     Args:
         run: The run, as `read_run` gives it.
@@ -57,6 +59,7 @@ def write_report(run: Run, config: ReportConfig, output: Path) -> list[Path]:
     scores, flow = gather(run.receipts["score"]), trace(run)
     drawings = figures(run, config, scores, flow)
     (output / "report.html").write_text(page(run, config, scores, flow, drawings), "utf-8")
+    (output / "data_card.md").write_text(data_card(run), "utf-8")
     (output / "scores.csv").write_text(scores_table(scores), "utf-8")
     for kind in ("train", "evaluate"):
         (output / f"curves_{kind}.csv").write_text(curve_table(run.logs, kind), "utf-8")
@@ -77,6 +80,7 @@ def figures(run: Run, config: ReportConfig, scores: Scores, flow: Flow) -> Drawi
         **charts,
         "data": flow_figure(flow),
         "lengths": lengths_figure(flow.phases),
+        "masks": examine_figure(run.receipts.get("examine", {})),
         "costs": costs_figure(run.costs, stages(run)),
     }
 
@@ -87,7 +91,13 @@ def page(run: Run, config: ReportConfig, scores: Scores, flow: Flow, drawings: D
         "main",
         scores_section(run, scores, config.published, drawings["scores"]),
         training_section(run, {name: drawings[name] for name in CHARTS}),
-        data_section(run, flow, drawings["data"], drawings["lengths"]),
+        data_section(
+            run,
+            flow,
+            funnel=drawings["data"],
+            lengths=drawings["lengths"],
+            seen=drawings["masks"],
+        ),
         costs_section(run, drawings["costs"]),
         provenance_section(run),
     )

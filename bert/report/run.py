@@ -25,19 +25,24 @@ LAYOUT = {
     "generate": "generate/manifest.json",
     "fetch": "fetch/*.json",
     "extract": "extract/*/manifest.json",
+    "filter": "filter/manifest.json",
     "split": "split/manifest.json",
     "vocab": "vocab/manifest.json",
     "encode": "encode/*/*.json",
     "shard": "shard/*/*.json",
+    "examine": "examine/*/manifest.json",
     "pretrain": "pretrain/*/manifest.json",
     "evaluate": "evaluate/*/manifest.json",
     "finetune": "finetune/*/*/seed-*/manifest.json",
     "score": "score/*/*/seed-*/metrics.json",
     "export": "export/manifest.json",
 }
-_OPTIONAL = frozenset({"generate", "fetch"})
+_OPTIONAL = frozenset({"generate", "fetch", "filter"})
+# A run on given shards has none of these.
+_FROM_TEXT = frozenset({"extract", "filter", "split", "encode"})
 _NEEDED_COUNTS = {
     "extract": ("documents",),
+    "filter": ("documents", "kept"),
     "encode": ("documents", "instances", "tokens"),
     "shard": ("instances", "shards"),
     "pretrain": ("steps", "sequences", "tokens", "masked_tokens", "parameters"),
@@ -92,7 +97,11 @@ def read_run(results: Path, jobs: Mapping[str, Sequence[str]] | None = None) -> 
     """
     if not results.is_dir():
         raise RunError(f"{results} is not a folder; expected the run's folder, results/<run>.")
-    files = {stage: _find(results, stage, pattern) for stage, pattern in LAYOUT.items()}
+    optional = _OPTIONAL | (_FROM_TEXT if _has_given_shards(results) else frozenset())
+    files = {
+        stage: _find(results, stage, pattern, needed=stage not in optional)
+        for stage, pattern in LAYOUT.items()
+    }
     for stage, wanted in (jobs or {}).items():
         files[stage] = {job: _wanted(results, stage, files[stage], job) for job in wanted}
     receipts = {
@@ -139,9 +148,14 @@ def total(receipts: list[Receipt], count: str) -> int:
     return sum(int(receipt["counts"][count]) for receipt in receipts)
 
 
-def _find(results: Path, stage: str, pattern: str) -> dict[str, Path]:
+def _has_given_shards(results: Path) -> bool:
+    files = _find(results, "shard", LAYOUT["shard"], needed=False).values()
+    return any("given" in read_manifest(file, stage="shard") for file in files)
+
+
+def _find(results: Path, stage: str, pattern: str, *, needed: bool) -> dict[str, Path]:
     found = sorted(file for file in results.glob(pattern) if not file.name.startswith("."))
-    if not found and stage not in _OPTIONAL:
+    if not found and needed:
         raise FileNotFoundError(
             f"{results / pattern} is missing; the rule `{stage}` writes it. Run the workflow up to "
             f"`{stage}` before the report."
@@ -196,7 +210,8 @@ def _phase_log(manifest: Path, receipt: Receipt) -> Log:
 
 def _check_phases(results: Path, receipts: Mapping[str, Receipts]) -> None:
     for phase in receipts["pretrain"]:
-        for stage in ("encode", "shard"):
+        stages = ("encode", "shard") if "encode" in receipts else ("shard",)
+        for stage in stages:
             if not training_jobs(receipts[stage], phase):
                 raise FileNotFoundError(
                     f"{results / stage / phase} has no receipt for training, but {phase} was "

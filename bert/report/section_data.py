@@ -7,11 +7,16 @@ from bert.report.flow import PHASE_INSTANCES, SKIPPED, Flow, Phase, differences
 from bert.report.markup import Child, tag
 from bert.report.numbers import NONE, fixed, percent, short, whole
 from bert.report.run import Receipt, Run, training_jobs
+from bert.report.section_examine import examine_part
+from bert.report.section_sources import sources_part
+from bert.report.section_vocabulary import vocabulary_table
 from bert.report.tables import figure, section, table
 
 
-def data_section(run: Run, flow: Flow, funnel: Element | None, lengths: Element | None) -> Element:
-    """Drawings and tables of the data stages."""
+def data_section(
+    run: Run, flow: Flow, *, funnel: Element | None, lengths: Element | None, seen: Element | None
+) -> Element:
+    """Drawings and tables of the data stages; `seen` draws what training sees."""
     apart = differences(run, flow)
     if apart:
         balance = tag(
@@ -32,6 +37,9 @@ def data_section(run: Run, flow: Flow, funnel: Element | None, lengths: Element 
             tag("div", _phase_table(flow), balance),
             class_="charts",
         ),
+        *sources_part(run),
+        vocabulary_table(run),
+        examine_part(run, seen),
         tag("h3", "Every count on the way"),
         _ledger(run, flow),
     )
@@ -71,9 +79,10 @@ def _ledger(run: Run, flow: Flow) -> Element:
     for source in flow.sources:
         files = "1 raw file" if source.files == 1 else f"{whole(source.files)} raw files"
         lines += _line(f"extract {source.name}", [run.receipts["extract"][source.name]], files)
-    for stage in ("split", "vocab"):
-        lines += _line(stage, [run.one(stage)])
-    for stage in ("encode", "shard"):
+    for stage in ("filter", "split", "vocab"):
+        if stage in run.receipts:
+            lines += _line(stage, [run.one(stage)])
+    for stage in [stage for stage in ("encode", "shard") if stage in run.receipts]:
         for phase in run.phases():
             lines += _line(f"{stage} {phase}", training_jobs(run.receipts[stage], phase))
     return tag("dl", *lines, class_="ledger")

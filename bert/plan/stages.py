@@ -1,0 +1,166 @@
+"""What each stage of a recipe costs: jobs, disk, memory and time, from sizes and speeds.
+
+Speeds of the data stages stand relative to that of encode, which `bert.plan.calibrate` measures on
+the machine at hand: a machine that is slower there is slower at all of them.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from bert.plan.calibrate import TrainingSpeed
+from bert.plan.sizes import (
+    encode_section,
+    mean_length,
+    phase_size,
+    pretrain_section,
+    raw_size,
+    text_size,
+)
+from bert.recipe import Recipe
+
+# Core-seconds for one of encode's first pass over the same text, from benchmarks/extract.py,
+# filter.py, encode.py and shard.py on one machine; shard's for each pass that encode makes.
+_EXTRACT = {"wikipedia": 14.0, "pubmed": 8.0, "wikiextractor": 3.5, "results4": 0.3}
+_EXTRACT_OTHERS = 2.5
+_FILTER, _SPLIT, _SHARD = 3.0, 1.0, 0.15
+# Hashes and signatures on disk while the filter runs: 425 bytes a document of some 2,200.
+_FILTER_DISK = 0.2
+_FURTHER_PASS = 0.35  # of dupe_factor: the text is tokenised once
+_PROCESS_BYTES = 200e6
+# fp32 weights and two moments.
+_CHECKPOINT_BYTES = 12
+# Features of SQuAD overlap; MRPC has fewer tokens for its bytes. Both as unpadded tokens.
+_TASK_TOKENS_PER_BYTE = 0.5
+
+
+class Row(NamedTuple):
+    """One stage of the plan."""
+
+    stage: str
+    jobs: int
+    disk: float = 0.0  # bytes that stay
+    memory: float = _PROCESS_BYTES  # bytes of one job at its peak
+    core_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    done: bool = False  # all receipts of the stage are there
+
+
+class Speeds(NamedTuple):
+    """What the plan takes the machine to do."""
+
+    cores: int
+    encode: float  # bytes of text to instances a second, one core, one pass
+    training: Mapping[int, TrainingSpeed]  # by phase
+
+
+def plan(recipe: Recipe, speeds: Speeds, vocab_size: int, given: Mapping[str, float]) -> list[Row]:
+    """The rows of all stages, in the order of the pipeline.
+
+    Args:
+        recipe: The recipe.
+        speeds: Measured or given.
+        vocab_size: Tokens of the vocabulary.
+        given: Bytes of raw items that the user states.
+
+    Raises:
+        PlanError: The size of a raw item cannot be told.
+    """
+    text = sum(text_size(recipe, source, given).bytes for source in recipe.sources)
+    rows = [
+        *_text_rows(recipe, speeds, given),
+        *_instance_rows(recipe, speeds, text, vocab_size),
+        *(_pretrain_row(recipe, n, speeds) for n in recipe.phases),
+        *_task_rows(recipe, speeds, given),
+    ]
+    return [row._replace(done=_is_done(recipe, row)) for row in rows]
+
+
+def needed_disk(rows: list[Row]) -> float:
+    """Bytes that the stages still to run will write."""
+    return sum(row.disk for row in rows if not row.done)
+
+
+def _text_rows(recipe: Recipe, speeds: Speeds, given: Mapping[str, float]) -> Iterator[Row]:
+    downloads = {
+        name: raw_size(recipe, name, given).bytes
+        for name, items in recipe.fetch.items()
+        if items and any(item.is_url for item in items)
+    }
+    yield Row("fetch", sum(map(bool, recipe.fetch.values())), sum(downloads.values()))
+    texts = {source: text_size(recipe, source, given).bytes for source in recipe.sources}
+    formats = {s: section.format for s, section in recipe.extract.items() if section is not None}
+    seconds = sum(
+        text / speeds.encode * _EXTRACT.get(formats[source], _EXTRACT_OTHERS)
+        for source, text in texts.items()
+    )
+    total = sum(texts.values())
+    yield _pooled("extract", len(texts), total, seconds, speeds)
+    if recipe.filter is not None:
+        yield _pooled("filter", 1, _FILTER_DISK * total, _FILTER * total / speeds.encode, speeds)
+    seconds = _SPLIT * total / speeds.encode
+    yield Row("split", 1, total, _PROCESS_BYTES, seconds, seconds)
+    yield Row("vocab", 1)
+
+
+def _instance_rows(recipe: Recipe, speeds: Speeds, text: float, vocab_size: int) -> Iterator[Row]:
+    for number in recipe.phases:
+        section = encode_section(recipe, number)
+        size = phase_size(text, section, vocab_size)
+        passes = 1 + _FURTHER_PASS * (section.dupe_factor - 1)
+        seconds = passes * text / speeds.encode
+        name, jobs = f"phase{number}", len(recipe.encode_jobs()) + 1
+        yield _pooled(f"encode {name}", jobs, size.bytes, seconds, speeds)
+        seconds = _SHARD * section.dupe_factor * text / speeds.encode
+        yield _pooled(f"shard {name}", len(recipe.shard_jobs()), size.bytes, seconds, speeds)
+
+
+def _pooled(stage: str, jobs: int, disk: float, seconds: float, speeds: Speeds) -> Row:
+    """A stage whose jobs have a pool of processes inside."""
+    memory = _PROCESS_BYTES * (1 + speeds.cores)
+    return Row(stage, jobs, disk, memory, seconds, seconds / speeds.cores)
+
+
+def _pretrain_row(recipe: Recipe, number: int, speeds: Speeds) -> Row:
+    section = pretrain_section(recipe, number)
+    tokens = section.steps * section.batch * mean_length(encode_section(recipe, number))
+    speed = speeds.training[number]
+    seconds = tokens * speed.seconds_per_token + section.steps * speed.seconds_per_update
+    kept = recipe.runtime.keep_last + 1  # the final one stands beside the running ones
+    if recipe.runtime.keep_every:
+        kept += section.steps // recipe.runtime.keep_every
+    disk = kept * _CHECKPOINT_BYTES * speed.parameters
+    name = f"pretrain phase{number}"
+    return Row(name, 1, disk, speed.peak_bytes, seconds * speeds.cores, seconds)
+
+
+def _task_rows(recipe: Recipe, speeds: Speeds, given: Mapping[str, float]) -> Iterator[Row]:
+    speed = speeds.training[recipe.phases[-1]]
+    seconds = sum(
+        raw_size(recipe, task.train, given).bytes
+        * _TASK_TOKENS_PER_BYTE
+        * task.epochs
+        * len(task.seeds)
+        * len(task.starts)
+        * speed.seconds_per_token
+        for task in recipe.tasks.values()
+    )
+    runs = len(recipe.runs())
+    yield Row("finetune", runs, 0.0, speed.peak_bytes, seconds * speeds.cores, seconds)
+    yield Row("score", runs)
+    yield Row("export", 1, 4 * speed.parameters)
+    yield Row("report", 1)
+
+
+def _is_done(recipe: Recipe, row: Row) -> bool:
+    """Whether the receipts of all jobs of the row's stage are there."""
+    stage, _, phase = row.stage.partition(" ")
+    jobs = recipe.jobs().get(stage)
+    if jobs is None:
+        return Path(recipe.results, stage, "manifest.json").exists()
+    names = [job for job in jobs if not phase or job.split("/")[0] == phase]
+    folder = Path(recipe.results, stage)
+    return all(
+        folder.joinpath(f"{job}.json").exists() or folder.joinpath(job, "manifest.json").exists()
+        for job in names
+    )
