@@ -38,6 +38,7 @@ _LIBRARIES = (
     "charset-normalizer",
     "h5py",
     "numpy",
+    "rensa",
     "safetensors",
     "tokenizers",
     "torch",

@@ -15,14 +15,18 @@ from typing import Any
 from pydantic import model_validator
 
 from bert.config import Section, check, knob
-from bert.data.pairs import PairsConfig
+from bert.data.dialects.writing import DialectConfig
+from bert.data.given import GivenPhase
+from bert.data.instance_config import InstanceConfig
 from bert.data.shuffle import ShardConfig
-from bert.data.vocab import VocabConfig
-from bert.fetch import RawFile
+from bert.data.vocab_config import VocabConfig
+from bert.examine.config import ExamineConfig
+from bert.fetch.rawfiles import RawFile
 from bert.manifest import ROOT, write_json
 from bert.model.config import ModelConfig
 from bert.report.config import ReportConfig
 from bert.text.extract import ExtractConfig
+from bert.text.filter import FilterConfig
 from bert.text.split import SplitConfig
 from bert.train.config import EvaluateConfig, FinetuneConfig, PhaseConfig, RuntimeConfig
 from bert.world.facts import GenerateConfig
@@ -35,8 +39,8 @@ class EncodeSection(Section):
     """Section `encode`: instances for each phase."""
 
     jobs: int = knob("Workflow jobs that share the parts of a phase; bytes do not change.", ge=1)
-    phase1: PairsConfig = knob("Instances of phase 1.")
-    phase2: PairsConfig | None = knob("Instances of phase 2; null = a single phase.")
+    phase1: InstanceConfig = knob("Instances of phase 1.")
+    phase2: InstanceConfig | None = knob("Instances of phase 2; null = a single phase.")
 
 
 class PretrainSection(Section):
@@ -53,10 +57,15 @@ class Recipe(Section):
     generate: GenerateConfig | None = knob("Closed world of the demo; null = real data only.")
     fetch: dict[str, list[RawFile] | None] = knob("Raw items by name; null drops one.")
     extract: dict[str, ExtractConfig | None] = knob("Text sources by name; null drops one.")
+    filter: FilterConfig | None = knob("Duplicates and text of the tasks; null = no filter.")
     split: SplitConfig = knob("Cut of the documents into text parts and held-out text.")
     vocab: VocabConfig = knob("Vocabulary: given or trained.")
     encode: EncodeSection = knob("From text parts to instances.")
     shard: ShardConfig = knob("Global shuffle into shard files.")
+    dialect: dict[str, DialectConfig | None] | None = knob(
+        "Exports of the shards to other systems' formats, by name; null = none."
+    )
+    examine: ExamineConfig = knob("Look at what training will see.")
     model: ModelConfig = knob("Shape of the network.")
     pretrain: PretrainSection = knob("The phases of pretraining.")
     evaluate: EvaluateConfig = knob("Held-out evaluation of each phase.")
@@ -76,7 +85,9 @@ class Recipe(Section):
 
     @property
     def sources(self) -> list[str]:
-        """Names of the text sources, in the order of the documents."""
+        """Names of the text sources, in the order of the documents; none if shards are given."""
+        if self.shard.given is not None:
+            return []
         return [name for name, section in self.extract.items() if section is not None]
 
     @property
@@ -90,6 +101,13 @@ class Recipe(Section):
         if self.runtime.processes == 1:
             return "python"
         return f"torchrun --standalone --nproc-per-node {self.runtime.processes}"
+
+    def task_texts(self) -> list[str]:
+        """Manifests of the fetch items whose texts the filter looks for, for the graph."""
+        if self.filter is None or self.filter.contamination is None:
+            return []
+        items = {one.raw: None for one in self.filter.contamination.named().values()}
+        return [f"<results>/fetch/{item}.json" for item in items]
 
     def encode_jobs(self) -> range:
         """Numbers of the encode jobs of a phase; never more than parts."""
@@ -111,13 +129,40 @@ class Recipe(Section):
         """Outputs of all shard jobs of a phase for the graph."""
         return [f"<results>/shard/phase{phase}/{job:03d}{ending}" for job in self.shard_jobs()]
 
+    def held_out(self, phase: str, ending: str = "") -> str:
+        """Held-out instances of a phase for the graph: made from text, or given."""
+        stage = "encode" if self.shard.given is None else "shard"
+        return f"<results>/{stage}/phase{phase}/held_out{ending}"
+
+    def given(self, phase: str) -> GivenPhase | None:
+        """The given shards of a phase, if shards are given."""
+        if self.shard.given is None:
+            return None
+        return self.shard.given.phase1 if phase == "1" else self.shard.given.phase2
+
+    def given_item(self, phase: str, job: str) -> list[str]:
+        """Manifest of the raw shards that a job of `shard` checks, for the graph."""
+        given = self.given(phase)
+        if given is None:
+            return []
+        item = given.held_out if job == "held_out" else given.train
+        return [f"<results>/fetch/{item}.json"]
+
+    def exports(self) -> list[str]:
+        """Manifests of the exports to other formats, for the graph."""
+        names = [name for name, section in (self.dialect or {}).items() if section is not None]
+        phases = [f"phase{number}" for number in self.phases]
+        return [f"<results>/dialect/{name}/{phase}.json" for name in names for phase in phases]
+
     def previous_checkpoint(self, phase: str) -> list[str]:
         """Final checkpoint of the phase before, if there is one, for the graph."""
         before = int(phase) - 1
         return [f"<results>/pretrain/phase{before}/checkpoint"] if before else []
 
     def shard_jobs(self) -> range:
-        """Numbers of the shard jobs of a phase; never more than shards."""
+        """Numbers of the shard jobs of a phase; never more than shards, one if they are given."""
+        if self.shard.given is not None:
+            return range(1)
         return range(min(self.shard.jobs, self.shard.shards))
 
     def local_inputs(self, name: str) -> list[str]:
@@ -166,14 +211,30 @@ class Recipe(Section):
         """Stage to the jobs of this run, as their receipts are named."""
         phases = [f"phase{number}" for number in self.phases]
         held_out = [f"{phase}/held_out" for phase in phases]
-        return {
-            "extract": self.sources,
-            "encode": [f"{p}/{job:03d}" for p in phases for job in self.encode_jobs()] + held_out,
-            "shard": [f"{p}/{job:03d}" for p in phases for job in self.shard_jobs()],
+        if self.shard.given is not None:
+            shards = [f"{p}/000" for p in phases] + held_out
+            made: dict[str, list[str]] = {
+                "extract": [],
+                "filter": [],
+                "encode": [],
+                "shard": shards,
+            }
+        else:
+            made = self._jobs_from_text(phases, held_out)
+        return made | {
+            "examine": phases,
             "pretrain": phases,
             "evaluate": phases,
             "finetune": self.runs(),
             "score": self.runs(),
+        }
+
+    def _jobs_from_text(self, phases: list[str], held_out: list[str]) -> dict[str, list[str]]:
+        return {
+            "extract": self.sources,
+            "filter": [] if self.filter is None else [""],
+            "encode": [f"{p}/{job:03d}" for p in phases for job in self.encode_jobs()] + held_out,
+            "shard": [f"{p}/{job:03d}" for p in phases for job in self.shard_jobs()],
         }
 
     def runs(self) -> list[str]:
@@ -190,6 +251,10 @@ class Recipe(Section):
         if path == "jobs":
             return self.jobs()
         values = self.model_dump(mode="json")
+        for number in self.phases:
+            encode, pretrain = (values[name][f"phase{number}"] for name in ("encode", "pretrain"))
+            if encode["max_instances"] == "steps":
+                encode["max_instances"] = pretrain["steps"] * pretrain["batch"]
         for items in values["fetch"].values():
             for item in items or []:
                 item["location"] = self.locate(item["location"])
@@ -199,14 +264,16 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _sections_agree(self) -> "Recipe":
-        problems = [*self._name_problems(), *self._length_problems()]
+        problems = [*self._name_problems(), *self._weight_problems(), *self._length_problems()]
         if (self.encode.phase2 is None) != (self.pretrain.phase2 is None):
             problems.append(
                 "encode.phase2 and pretrain.phase2 must both be there or both be null; one is not."
             )
+        problems += self._objective_problems()
         if self.pretrain.phase1.start != "random":
             problems.append("pretrain.phase1.start is previous; phase 1 has none: write random.")
-        if not self.sources:
+        problems += self._given_problems()
+        if not self.sources and self.shard.given is None:
             problems.append("extract has no source; name at least one text source.")
         if problems:
             raise ValueError("\n".join(problems))
@@ -214,22 +281,83 @@ class Recipe(Section):
 
     def _name_problems(self) -> list[str]:
         known = {name for name, items in self.fetch.items() if items}
-        wanted = {f"extract.{n}.raw": s.raw for n, s in self.extract.items() if s is not None}
+        sources = [(name, self.extract[name]) for name in self.sources]
+        wanted = {f"extract.{n}.raw": s.raw for n, s in sources if s is not None}
+        for number in (1, 2):
+            if given := self.given(str(number)):
+                key = f"shard.given.phase{number}"
+                wanted |= {f"{key}.train": given.train, f"{key}.held_out": given.held_out}
         for name, task in self.tasks.items():
             wanted |= {f"finetune.{name}.train": task.train, f"finetune.{name}.dev": task.dev}
         if self.vocab.kind == "given":
             wanted["vocab.raw"] = self.vocab.raw
+        for key, item in (
+            ("split.held_out.list", self.split.held_out.list),
+            ("split.train_list", self.split.train_list),
+        ):
+            wanted |= {key: item} if item is not None else {}
+        if self.filter is not None and self.filter.contamination is not None:
+            for name, reference in self.filter.contamination.named().items():
+                wanted[f"filter.contamination.references.{name}.raw"] = reference.raw
         return [
             f"{key} is {value!r}, which `fetch` does not have (it has {', '.join(sorted(known))})"
             for key, value in wanted.items()
             if value not in known
         ]
 
+    def _given_problems(self) -> list[str]:
+        if self.shard.given is None:
+            return []
+        problems = []
+        if (self.shard.given.phase2 is None) != (self.pretrain.phase2 is None):
+            problems.append(
+                "shard.given.phase2 and pretrain.phase2 must both be there or both be null; one is "
+                "not."
+            )
+        if self.vocab.kind != "given":
+            problems.append(
+                f"vocab.kind is {self.vocab.kind}, but the shards are given; give the vocabulary "
+                "that they were made with (vocab.kind: given)."
+            )
+        return problems
+
+    def _weight_problems(self) -> list[str]:
+        return [
+            f"split.weights.{name} weighs no source; `extract` has {', '.join(self.sources)}"
+            for name, weight in self.split.weights.items()
+            if weight is not None and self.extract.get(name) is None
+        ]
+
+    def _objective_problems(self) -> list[str]:
+        if self.shard.given is not None:
+            return []
+        problems = []
+        for number in self.phases:
+            encode, pretrain = (
+                getattr(section, f"phase{number}") for section in (self.encode, self.pretrain)
+            )
+            if encode is None or pretrain is None:
+                continue
+            if self.model.next_sentence and not encode.has_pairs:
+                problems.append(
+                    f"model.next_sentence is true, but encode.phase{number}.objective is "
+                    f"{encode.objective}, whose instances have no second task; write false."
+                )
+            if pretrain.masking is None and encode.masking is None:
+                problems.append(
+                    f"pretrain.phase{number}.masking is null, which takes the stored masks, but "
+                    f"encode.phase{number}.masking is null, too, so none are stored; write the "
+                    "masking at one of the two."
+                )
+        return problems
+
     def _length_problems(self) -> list[str]:
         longest = self.model.max_position_embeddings
+        given = self.shard.given
+        stage, made = ("encode", self.encode) if given is None else ("shard.given", given)
         lengths = {
-            f"encode.phase{n}.max_seq_length": section.max_seq_length
-            for n, section in enumerate((self.encode.phase1, self.encode.phase2), 1)
+            f"{stage}.phase{n}.max_seq_length": section.max_seq_length
+            for n, section in enumerate((made.phase1, made.phase2), 1)
             if section is not None
         }
         lengths |= {

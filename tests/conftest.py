@@ -1,16 +1,20 @@
 """Small corpora and settings that several test modules train on."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
 
 from bert.config import check
-from bert.data.batches import Corpus
-from bert.data.shards import Instances, ShardInfo, write_instances
+from bert.data.corpus import Corpus
+from bert.data.shard_writer import write_instances
+from bert.data.shards import Instances, ShardInfo
 from bert.model.config import ModelConfig
 from bert.train.config import PhaseConfig, RuntimeConfig
 from bert.train.distributed import Ranks
 from bert.train.pretrain import Setup
+from tests.web import Site, serving
 
 VOCAB = 50
 INFO = ShardInfo(32, "ab" * 32, VOCAB, 4, (0, 1, 2, 3, 4))
@@ -38,6 +42,7 @@ RUNTIME = {
     "threads": 1,
     "finetune_threads": 1,
     "workers": 1,
+    "downloads": 1,
     "processes": 1,
     "checkpoint_every": 4,
     "keep_last": 2,
@@ -60,6 +65,8 @@ PHASE = {
         "max_grad_norm": 1.0,
     },
     "masking": {
+        "unit": "token",
+        "span": None,
         "mask_prob": 0.15,
         "max_predictions": 8,
         "mask_token_share": 0.8,
@@ -142,3 +149,12 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def site(monkeypatch) -> Iterator[Site]:
+    """A local web server that misbehaves as its pages say; no proxy stands between."""
+    for name in ("http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY", "BERT_CONTACT"):
+        monkeypatch.delenv(name, raising=False)
+    with serving() as running:
+        yield running

@@ -24,7 +24,7 @@ run: tiny
 generate: {people: 60, towns: 10, works: 16, organisations: 6, books: 4, chapters_per_book: 4,
            scenes_per_chapter: 2, train_questions: 24, dev_questions: 12, train_pairs: 24,
            dev_pairs: 12}
-split: {parts: 3, held_out_fraction: 0.1}
+split: {parts: 3, held_out: {fraction: 0.1}}
 vocab: {size: 600}
 encode: {phase1: {dupe_factor: 1}, phase2: {dupe_factor: 1}}
 shard: {shards: 5}
@@ -37,7 +37,7 @@ finetune:
   mrpc: {seeds: [1], epochs: 1}
 runtime: {checkpoint_every: 2}
 """
-DATA_STAGES = ("extract", "split", "vocab", "encode", "shard")
+DATA_STAGES = ("extract", "filter", "split", "vocab", "encode", "shard")
 
 
 class Project:
@@ -154,8 +154,11 @@ def test_counts_add_up_from_documents_to_shards(project):
     held_out = counts("encode/phase1/held_out.json")
     sharded = counts("shard/phase1/*.json")
 
+    left_out = sum(count for name, count in split.items() if name.startswith("skipped_"))
     assert extracted == split["documents"]
-    assert extracted == sum(c["documents"] for c in encoded + held_out)
+    assert extracted == split["training_documents"] + split["held_out_documents"] + left_out
+    assert split["dealt_documents"] == sum(c["documents"] for c in encoded)
+    assert split["held_out_documents"] == sum(c["documents"] for c in held_out)
     assert sum(c["instances"] for c in encoded) == sum(c["instances"] for c in sharded)
     assert sum(c["tokens"] for c in encoded) == sum(c["tokens"] for c in sharded)
     assert sum(c["shards"] for c in sharded) == 5
@@ -168,11 +171,11 @@ def test_a_second_run_does_nothing(project):
 
 
 def test_a_docstring_edit_reruns_nothing(project):
-    file, old = "bert/data/pairs.py", "Yields the instances of all passes"
-    project.edit(file, old, "Gives the instances of all passes")
+    file, old = "bert/data/pairs.py", "The instances of one pass over the documents"
+    project.edit(file, old, "The instances of a pass over the documents")
 
     assert project.planned() == {}
-    project.edit(file, "Gives the instances of all passes", old)
+    project.edit(file, "The instances of a pass over the documents", old)
 
 
 def test_a_code_edit_reruns_the_stages_that_use_it_and_those_below(project):

@@ -72,7 +72,9 @@ def test_only_what_may_be_unknown_of_a_raw_file_has_a_default_value():
         if "default" in field
     ]
 
-    assert with_default == [f"RawFile.{key}" for key in ("size", "sha256", "md5", "md5_list")]
+    known_of_a_file = ("size", "sha256", "md5", "sha1")
+    ways = ("listing", "pattern", "checksums", "mirrors")
+    assert with_default == [f"RawFile.{key}" for key in (*known_of_a_file, *ways)]
 
 
 def test_unknown_arguments_of_the_schema_command_are_refused(capsys):
@@ -109,7 +111,7 @@ def test_sections_that_disagree_are_each_reported():
             vocab={"raw": "nothing"},
             encode={"phase2": {"max_seq_length": 1024}},
             extract={"books": {"format": "books", "raw": "books", "pattern": "*.txt",
-                               "chapters_are_documents": True}},
+                               "licence": "CC0-1.0", "chapters_are_documents": True}},
         )  # fmt: skip
 
     text = str(caught.value)
@@ -186,7 +188,33 @@ def test_results_in_a_location_is_the_folder_of_the_run():
 def test_a_section_is_found_by_its_key_path():
     recipe = check_recipe(CONFIG)
 
-    assert recipe.section("encode.phase2") == CONFIG["encode"]["phase2"]
+    assert recipe.section("evaluate") == CONFIG["evaluate"]
+
+
+@pytest.mark.parametrize(("given", "found"), [("steps", 7038 * 65_536), (1000, 1000), (None, None)])
+def test_the_cap_of_the_instances_is_worked_out_for_encode(given, found):
+    recipe = check_with(encode={"phase1": {"max_instances": given}})
+
+    assert recipe.section("encode.phase1")["max_instances"] == found
+
+
+def test_a_second_task_without_labels_is_refused():
+    full = {"objective": "full_sentences", "random_next_prob": None}
+    with pytest.raises(ConfigError, match=r"next_sentence is true, but encode.phase2.objective"):
+        check_with(encode={"phase2": full})
+    check_with(encode={"phase1": full, "phase2": full}, model={"next_sentence": False})
+
+
+def test_stored_masks_that_nobody_stores_are_refused():
+    with pytest.raises(ConfigError, match=r"encode.phase1.masking is null, too, so none are"):
+        check_with(pretrain={"phase1": {"masking": None}})
+    masking = CONFIG["pretrain"]["phase1"]["masking"]
+    check_with(pretrain={"phase1": {"masking": None}}, encode={"phase1": {"masking": masking}})
+
+
+def test_settings_of_another_objective_are_refused_with_their_section():
+    with pytest.raises(ConfigError, match=r"encode.phase1: overlap is 3, but only full_sentences"):
+        check_with(encode={"phase1": {"overlap": 3}})
 
 
 @pytest.mark.parametrize(("processes", "command"), [(1, "python"), (4, "--nproc-per-node 4")])
@@ -195,3 +223,79 @@ def test_several_processes_are_started_by_torchrun(processes, command):
 
     assert recipe.launcher.endswith(command)
     assert isinstance(recipe, Recipe)
+
+
+def test_lists_weights_and_task_texts_must_name_what_there_is():
+    with pytest.raises(ConfigError) as caught:
+        check_with(
+            split={
+                "held_out": {"fraction": None, "list": "validation"},
+                "train_list": "training",
+                "weights": {"wiki": 2.0, "books": None, "wikipedia": 0.5},
+            },
+            filter={"contamination": {"references": {"squad_dev": {"raw": "gone"}}}},
+        )
+
+    text = str(caught.value)
+    assert "4 problems" in text
+    assert "split.held_out.list is 'validation', which `fetch` does not have" in text
+    assert "split.train_list is 'training', which `fetch` does not have" in text
+    assert "filter.contamination.references.squad_dev.raw is 'gone'" in text
+    assert "split.weights.wiki weighs no source; `extract` has wikipedia" in text
+
+
+def test_a_recipe_without_filter_reads_no_task_text():
+    recipe = check_with(filter=None)
+
+    assert recipe.task_texts() == []
+    assert recipe.jobs()["filter"] == []
+    assert check_recipe(CONFIG).task_texts()[0] == "<results>/fetch/squad_train.json"
+
+
+GIVEN = {
+    "fetch": {"shards": [{"location": "a"}], "held": [{"location": "b"}]},
+    "shard": {
+        "given": {
+            "phase1": {"train": "shards", "held_out": "held", "max_seq_length": 128,
+                       "max_predictions": 20},
+            "phase2": None,
+        }
+    },
+    "pretrain": {"phase2": None},
+    "encode": {"phase2": None},
+}  # fmt: skip
+
+
+def test_given_shards_need_no_stage_before_them():
+    recipe = check_with(**GIVEN)
+
+    assert recipe.sources == []
+    assert recipe.sharded("1", ".json") == ["<results>/shard/phase1/000.json"]
+    assert recipe.held_out("1", ".json") == "<results>/shard/phase1/held_out.json"
+    assert recipe.given_item("1", "000") == ["<results>/fetch/shards.json"]
+    assert recipe.given_item("1", "held_out") == ["<results>/fetch/held.json"]
+    assert recipe.jobs()["encode"] == recipe.jobs()["extract"] == []
+    assert recipe.jobs()["shard"] == ["phase1/000", "phase1/held_out"]
+
+
+def test_given_shards_that_do_not_fit_the_recipe_are_refused():
+    with pytest.raises(ConfigError) as caught:
+        check_with(**merge(GIVEN, {
+            "shard": {"given": {"phase1": {"train": "none", "max_seq_length": 1024},
+                                "phase2": GIVEN["shard"]["given"]["phase1"]}},
+        }))  # fmt: skip
+
+    text = str(caught.value)
+    assert "shard.given.phase1.train is 'none', which `fetch` does not have" in text
+    assert "shard.given.phase1.max_seq_length is 1024, more than model.max_position" in text
+    assert "shard.given.phase2 and pretrain.phase2 must both be there" in text
+
+
+def test_exports_are_targets_for_each_phase():
+    export = {"format": "mlperf_fixed", "max_predictions": 76, "files": 8, "seed": 1,
+              "masking": None}  # fmt: skip
+
+    recipe = check_with(dialect={"intel": export, "none": None})
+
+    assert recipe.exports() == [f"<results>/dialect/intel/phase{n}.json" for n in (1, 2)]
+    assert check_recipe(CONFIG).exports() == []

@@ -71,6 +71,10 @@ def test_special_tokens_frame_both_segments() -> None:
     assert start == 4
 
 
+def test_byte_level_special_tokens_frame_them_likewise() -> None:
+    assert special_ids(make_tokenizer("<s>", "x", "</s>")) == (1, 3)
+
+
 def test_a_vocabulary_without_special_tokens_is_refused() -> None:
     with pytest.raises(FeatureError, match=r"vocabulary of 3 tokens has no \[CLS\]"):
         special_ids(make_tokenizer("[cls]", "[sep]"))

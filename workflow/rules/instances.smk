@@ -1,10 +1,12 @@
 # in:    <results>/split/: text parts and held-out text
 # out:   <results>/shard/phase<n>/: globally shuffled shards; held-out instances in encode/
-# steps: vocab, encode (a few jobs a phase, each a pool), shard (likewise)
+# steps: vocab, encode (a few jobs a phase, each a pool), shard (likewise), dialect (if
+#        asked for), examine
+# With shard.given, shard only checks shards that exist; its manifests name the raw files.
 
 
 rule vocab:
-    """Check the given vocabulary, or train one on the text parts."""
+    """Check the given vocabulary, or train one on the text parts; measure how it fits."""
     input:
         config="<results>/config/vocab.json",
         source=branch(
@@ -15,9 +17,16 @@ rule vocab:
         parts=branch(
             RECIPE.vocab.kind == "given", then=[], otherwise="<results>/split/parts"
         ),
+        manifests=expand(
+            "<results>/extract/{source}/manifest.json", source=RECIPE.sources
+        ),
+        documents=expand(
+            "<results>/extract/{source}/documents.txt", source=RECIPE.sources
+        ),
     output:
-        vocab="<results>/vocab/vocab.txt",
+        # Beside them the files of the vocabulary's kind: vocab.txt, or vocab.json and merges.txt.
         tokenizer="<results>/vocab/tokenizer.json",
+        coverage="<results>/vocab/coverage.json",
         manifest="<results>/vocab/manifest.json",
     log:
         "<logs>/vocab/vocab.log",
@@ -32,7 +41,7 @@ rule vocab:
         folder=subpath(output.manifest, parent=True),
     shell:
         "python scripts/vocab.py --config {input.config:q} {params.option} {input.source:q}"
-        " --output {params.folder:q} --log {log:q}"
+        " --extract {input.manifests:q} --output {params.folder:q} --log {log:q}"
 
 
 rule encode:
@@ -42,8 +51,7 @@ rule encode:
         split="<results>/split/manifest.json",
         parts="<results>/split/parts",
         held_out="<results>/split/held_out.txt",
-        vocab="<results>/vocab/vocab.txt",
-        vocab_manifest="<results>/vocab/manifest.json",
+        vocab="<results>/vocab/tokenizer.json",
     output:
         instances=directory("<results>/encode/phase{phase}/{job}"),
         manifest="<results>/encode/phase{phase}/{job}.json",
@@ -53,7 +61,7 @@ rule encode:
         "<benchmarks>/encode/phase{phase}.{job}.tsv"
     threads: RECIPE.runtime.workers or workflow.cores
     resources:
-        mem_mb=lambda wildcards, attempt, threads: 1000 + 2000 * threads * attempt,
+        mem_mb=lambda wildcards, attempt, threads: 500 + 300 * threads * attempt,
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         code=code_digest("encode"),
@@ -66,13 +74,32 @@ rule encode:
 
 
 rule shard:
-    """Shuffle all instances of a phase; this job writes its range of the shards."""
+    """Shuffle all instances of a phase into this job's shards, or check given shards."""
     input:
         config="<results>/config/shard.json",
-        manifests=lambda wildcards: RECIPE.encoded(wildcards.phase, ".json"),
-        instances=lambda wildcards: RECIPE.encoded(wildcards.phase),
+        manifests=branch(
+            RECIPE.shard.given is None,
+            then=lambda wildcards: RECIPE.encoded(wildcards.phase, ".json"),
+            otherwise=lambda wildcards: RECIPE.given_item(
+                wildcards.phase, wildcards.job
+            ),
+        ),
+        instances=branch(
+            RECIPE.shard.given is None,
+            then=lambda wildcards: RECIPE.encoded(wildcards.phase),
+            otherwise=[],
+        ),
+        vocab=branch(
+            RECIPE.shard.given is None,
+            then=[],
+            otherwise="<results>/vocab/tokenizer.json",
+        ),
     output:
-        shards=directory("<results>/shard/phase{phase}/{job}"),
+        shards=branch(
+            RECIPE.shard.given is None,
+            then=directory("<results>/shard/phase{phase}/{job}"),
+            otherwise=[],
+        ),
         manifest="<results>/shard/phase{phase}/{job}.json",
     log:
         "<logs>/shard/phase{phase}.{job}.log",
@@ -80,12 +107,77 @@ rule shard:
         "<benchmarks>/shard/phase{phase}.{job}.tsv"
     threads: RECIPE.runtime.workers or workflow.cores
     resources:
-        mem_mb=lambda wildcards, attempt, threads: 1000 + 1000 * threads * attempt,
+        mem_mb=lambda wildcards, attempt, threads: 500 + 300 * threads * attempt,
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         code=code_digest("shard"),
-        job=lambda wildcards: int(wildcards.job),
+        option=branch(RECIPE.shard.given is None, then="--encode", otherwise="--given"),
+        vocab=lambda wildcards, input: (
+            f"--vocab {Path(input.vocab).parent}" if input.vocab else ""
+        ),
+        folder=lambda wildcards, output: Path(output.manifest).with_suffix(""),
     shell:
         "python scripts/shard.py --config {input.config:q} --phase {wildcards.phase}"
-        " --job {params.job} --encode {input.manifests:q} --output {output.shards:q}"
+        " --job {wildcards.job} {params.option} {input.manifests:q} {params.vocab}"
+        " --output {params.folder:q} --workers {threads} --log {log:q}"
+
+
+rule dialect:
+    """Write all shards of a phase as files of another system."""
+    input:
+        config="<results>/config/dialect.{name}.json",
+        manifests=lambda wildcards: RECIPE.sharded(wildcards.phase, ".json"),
+        shards=branch(
+            RECIPE.shard.given is None,
+            then=lambda wildcards: RECIPE.sharded(wildcards.phase),
+            otherwise=[],
+        ),
+    output:
+        files=directory("<results>/dialect/{name}/phase{phase}"),
+        manifest="<results>/dialect/{name}/phase{phase}.json",
+    log:
+        "<logs>/dialect/{name}.phase{phase}.log",
+    benchmark:
+        "<benchmarks>/dialect/{name}.phase{phase}.tsv"
+    threads: RECIPE.runtime.workers or workflow.cores
+    resources:
+        mem_mb=lambda wildcards, attempt, threads: 1000 + 500 * threads * attempt,
+        runtime=lambda wildcards, attempt: 720 * attempt,
+    params:
+        code=code_digest("dialect"),
+    shell:
+        "python scripts/dialect.py --config {input.config:q} --name {wildcards.name}"
+        " --phase {wildcards.phase} --shards {input.manifests:q} --output {output.files:q}"
         " --workers {threads} --log {log:q}"
+
+
+rule examine:
+    """Look at a phase as training will see it: rules checked, statistics, samples as text."""
+    input:
+        config="<results>/config/examine.json",
+        phase_config="<results>/config/pretrain.phase{phase}.json",
+        manifests=lambda wildcards: RECIPE.sharded(wildcards.phase, ".json"),
+        shards=branch(
+            RECIPE.shard.given is None,
+            then=lambda wildcards: RECIPE.sharded(wildcards.phase),
+            otherwise=[],
+        ),
+        vocab="<results>/vocab/tokenizer.json",
+    output:
+        samples="<results>/examine/phase{phase}/samples.txt",
+        manifest="<results>/examine/phase{phase}/manifest.json",
+    log:
+        "<logs>/examine/phase{phase}.log",
+    benchmark:
+        "<benchmarks>/examine/phase{phase}.tsv"
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        code=code_digest("examine"),
+        folder=subpath(output.manifest, parent=True),
+        vocab=subpath(input.vocab, parent=True),
+    shell:
+        "python scripts/examine.py --config {input.config:q} --phase-config {input.phase_config:q}"
+        " --phase {wildcards.phase} --shards {input.manifests:q} --vocab {params.vocab:q}"
+        " --output {params.folder:q} --log {log:q}"

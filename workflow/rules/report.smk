@@ -1,5 +1,5 @@
 # in:    all scores, metrics, manifests and benchmarks of the run
-# out:   <results>/report/: report.html, scores.json, scores.csv, figures/
+# out:   <results>/report/: report.html, data_card.md, scores.json, scores.csv, figures/
 # steps: report
 
 
@@ -29,6 +29,7 @@ rule report:
             category="Scores",
         ),
         summary="<results>/report/scores.json",
+        card="<results>/report/data_card.md",
         curves=collect("<results>/report/curves_{kind}.csv", kind=["train", "evaluate"]),
         figures=directory("<results>/report/figures"),
     log:

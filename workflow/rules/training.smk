@@ -12,9 +12,18 @@ rule pretrain:
         model="<results>/config/model.json",
         runtime=ancient("<results>/config/runtime.json"),
         shards=lambda wildcards: RECIPE.sharded(wildcards.phase, ".json"),
-        shard_folders=lambda wildcards: RECIPE.sharded(wildcards.phase),
-        held_out="<results>/encode/phase{phase}/held_out.json",
-        held_out_folder="<results>/encode/phase{phase}/held_out",
+        shard_folders=branch(
+            RECIPE.shard.given is None,
+            then=lambda wildcards: RECIPE.sharded(wildcards.phase),
+            otherwise=[],
+        ),
+        held_out=lambda wildcards: RECIPE.held_out(wildcards.phase, ".json"),
+        held_out_folder=branch(
+            RECIPE.shard.given is None,
+            then=lambda wildcards: RECIPE.held_out(wildcards.phase),
+            otherwise=[],
+        ),
+        examined=ancient("<results>/examine/phase{phase}/manifest.json"),
         previous=lambda wildcards: RECIPE.previous_checkpoint(wildcards.phase),
     output:
         checkpoint=directory("<results>/pretrain/phase{phase}/checkpoint"),
@@ -46,8 +55,12 @@ rule evaluate:
     input:
         config="<results>/config/evaluate.json",
         runtime=ancient("<results>/config/runtime.json"),
-        held_out="<results>/encode/phase{phase}/held_out.json",
-        held_out_folder="<results>/encode/phase{phase}/held_out",
+        held_out=lambda wildcards: RECIPE.held_out(wildcards.phase, ".json"),
+        held_out_folder=branch(
+            RECIPE.shard.given is None,
+            then=lambda wildcards: RECIPE.held_out(wildcards.phase),
+            otherwise=[],
+        ),
         checkpoint="<results>/pretrain/phase{phase}/checkpoint",
     output:
         manifest="<results>/evaluate/phase{phase}/manifest.json",
@@ -71,8 +84,7 @@ rule export:
     input:
         config="<results>/config/model.json",
         checkpoint=f"<results>/pretrain/phase{RECIPE.phases[-1]}/checkpoint",
-        vocab="<results>/vocab/vocab.txt",
-        tokenizer="<results>/vocab/tokenizer.json",
+        vocab="<results>/vocab/tokenizer.json",
     output:
         model=directory("<results>/export/model"),
         manifest="<results>/export/manifest.json",
