@@ -5,8 +5,10 @@ of the next start. So the workflow leaves its host name and process id in the en
 script watches that process.
 """
 
+import errno
 import fcntl
 import logging
+import multiprocessing
 import os
 import socket
 import sys
@@ -22,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 _VARIABLE = "BERT_WORKFLOW"
 _INTERVAL_S = 0.5
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 class LockedError(OSError):
@@ -32,6 +35,7 @@ def lock(folder: Path) -> None:
     """Locks a results folder for this process until it ends, however it ends.
 
     Snakemake's own lock stays behind when Snakemake is killed, and must then be removed by hand.
+    Some shared file systems have no locks; there a warning says so, and nothing is locked.
 
     Raises:
         LockedError: Another process holds it.
@@ -46,6 +50,10 @@ def lock(folder: Path) -> None:
             f"Another snakemake is working on {folder}; wait for it, stop it, or give this one its "
             "own folder: --config run=<name>."
         ) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        logger.warning("cannot lock %s (%s); start no second snakemake on it", folder, error)
     _HELD.append(file)
 
 
@@ -83,6 +91,25 @@ def follow(
             time.sleep(_INTERVAL_S)
         logger.error("the workflow that started this job is gone; ending")
         end(1)
+
+    thread = threading.Thread(target=watch, daemon=True, name="leash")
+    thread.start()
+    return thread
+
+
+def follow_parent() -> threading.Thread | None:
+    """Ends this process when the process whose pool it works for is gone; returns the watcher.
+
+    A pool's worker otherwise outlives a parent that was killed: it goes on with what was queued,
+    into the folder of the next start, and then waits for ever. None outside such a worker.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
 
     thread = threading.Thread(target=watch, daemon=True, name="leash")
     thread.start()

@@ -18,6 +18,14 @@ logger = logging.getLogger(__name__)
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
+class _LogFile(logging.FileHandler):
+    """On a full disk a record is lost; a page about that would bury the error of the job."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        if not isinstance(sys.exception(), OSError):
+            super().handleError(record)
+
+
 def setup(log: Path | None, *, rank: int = 0) -> None:
     """Sends records to `log` (level INFO) and to standard error (WARNING, or INFO without a file).
 
@@ -36,7 +44,7 @@ def setup(log: Path | None, *, rank: int = 0) -> None:
     handlers: list[logging.Handler] = [stderr]
     if log:
         log.parent.mkdir(parents=True, exist_ok=True)
-        file = logging.FileHandler(log, encoding="utf-8")
+        file = _LogFile(log, encoding="utf-8")
         file.setLevel(level)
         file.setFormatter(logging.Formatter(_FORMAT))
         handlers.append(file)

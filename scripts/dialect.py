@@ -4,8 +4,6 @@ In: the manifests of `shard`. Out: a folder of files and its manifest.
 """
 
 import argparse
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 from bert import log
@@ -19,6 +17,7 @@ from bert.data.dialects.writing import (
 )
 from bert.data.index import open_corpus
 from bert.manifest import atomic_directory, write_manifest
+from bert.text.ordered import ONE_BATCH_EACH, map_in_order
 
 
 def main() -> None:
@@ -34,9 +33,14 @@ def main() -> None:
             (args.shards, config, folder / file_name(config, args.name, n, length), n, args.phase)
             for n in range(config.files)
         ]
-        context = get_context("spawn")
-        with ProcessPoolExecutor(min(args.workers, len(jobs)), mp_context=context) as pool:
-            written = list(pool.map(write_one, jobs))
+        written = list(
+            map_in_order(
+                write_one,
+                jobs,
+                weight=lambda _: ONE_BATCH_EACH,
+                workers=min(args.workers, len(jobs)),
+            )
+        )
     totals = [sum(counts) for counts in zip(*written, strict=True)]
     write_manifest(
         args.output.with_suffix(".json"),

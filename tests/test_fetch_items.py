@@ -15,8 +15,8 @@ import pytest
 from bert.fetch.acquire import OfflineError
 from bert.fetch.checksums import ChecksumError
 from bert.fetch.download import DownloadError
-from bert.fetch.items import fetch
 from bert.fetch.fetched import FetchError, fetched_files
+from bert.fetch.items import fetch
 from bert.fetch.listing import ListingError
 from bert.manifest import ROOT, write_manifest
 from tests.web import BODY, Site, access, md5, raw, sha1, sha256

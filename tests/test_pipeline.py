@@ -204,8 +204,12 @@ def test_runtime_settings_rerun_no_stage(project):
     [
         ("squad: {seeds: [1]", "squad: {learning_rate: 0.1, seeds: [1]",
          {"section", "finetune", "score", "report"}),
+        ("phase2: {steps: 6", "phase2: {learning_rate: 0.01, steps: 6",
+         {"section", "examine", "pretrain", "evaluate", "finetune", "score", "export", "report"}),
+        # max_instances: steps, so encode makes as many instances as the steps will see.
         ("phase2: {steps: 6", "phase2: {steps: 7",
-         {"section", "pretrain", "evaluate", "finetune", "score", "export", "report"}),
+         {"section", "encode", "shard", "examine", "pretrain", "evaluate", "finetune", "score",
+          "export", "report"}),
         ("vocab: {size: 600}", "vocab: {size: 600}\nreport: {title: Another}",
          {"section", "report"}),
         ("vocab: {size: 600}", "vocab: {size: 600}\nevaluate: {seed: 1}",
@@ -218,7 +222,7 @@ def test_a_section_reruns_exactly_its_readers_and_what_follows(project, old, new
     project.edit("tiny.yaml", new, old)
 
     assert set(planned) == expected
-    assert planned["section"] == 1
+    assert planned["section"] == 1 + ("encode" in expected)
     if "pretrain" in expected:
         assert planned["pretrain"] == 1, "phase 1 does not read the section of phase 2"
     if expected == {"section", "finetune", "score", "report"}:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bert.fetch.checksums import ChecksumError
 from bert.config import check
+from bert.fetch.checksums import ChecksumError
 from bert.text import pubmed, pubmed_files
 from bert.text.compression import CompressionError
 from bert.text.extract import extract

@@ -3,9 +3,10 @@
 Left to write by itself, the HDF5 library cannot give up a file whose last bytes have no room: its
 errors have many lines, closing the file fails, and the process may crash when it ends. So it
 writes through a file object of ours, which keeps the first error and takes all that follows as
-written. That object locks nothing, so file systems without locks will do. The bytes are the same.
+written. That object locks nothing, so file systems without locks will do, too.
 """
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from typing import Any
 import h5py
 
 
-class _Disk:
+class _Disk(io.RawIOBase):
     """A new file, as h5py's driver `fileobj` wants it."""
 
     def __init__(self, path: Path) -> None:
@@ -29,10 +30,10 @@ class _Disk:
     def tell(self) -> int:
         return self._file.tell()
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         return self._file.readinto(buffer) or 0
 
-    def write(self, data: memoryview) -> int:
+    def write(self, data: memoryview) -> int:  # type: ignore[override]
         view = memoryview(data).cast("B")
         done = 0
         try:
@@ -42,18 +43,16 @@ class _Disk:
             self._keep(error)
         return len(view)
 
-    def truncate(self, size: int) -> int:
+    def truncate(self, size: int | None = None) -> int:
         try:
             return self._file.truncate(size)
         except OSError as error:
             self._keep(error)
-            return size
-
-    def flush(self) -> None:
-        """Nothing is held back."""
+            return size or 0
 
     def close(self) -> None:
         self._file.close()
+        super().close()
 
     def _keep(self, error: OSError) -> None:
         self.error = OSError(error.errno, error.strerror, str(self._path))

@@ -23,7 +23,8 @@ This module is the format's one definition, reader and check; `bert.data.shard_w
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -141,7 +142,7 @@ def read_instances(path: Path, *, verify: bool = True) -> tuple[Instances, Shard
     Raises:
         ShardError: Not a shard of this format and version, or damaged.
     """
-    with open_shard(path) as file:
+    with open_shard(path) as file, _reading(path):
         stated, info = str(file.attrs["digest"]), info_of(file)
         instances = Instances(**{name: _read(path, file[name]) for name in fields_of(file)})
     _check_ends(path, instances)
@@ -225,11 +226,26 @@ def open_shard(path: Path) -> h5py.File:
             "file. Delete it and run its rule again."
         ) from None
     try:
-        _check_format(path, file)
+        with _reading(path):
+            _check_format(path, file)
     except ShardError:
         file.close()
         raise
     return file
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turns what h5py raises of a file whose inner tables are damaged into a ShardError."""
+    try:
+        yield
+    except ShardError:
+        raise
+    except (KeyError, OSError, RuntimeError, ValueError) as error:
+        raise ShardError(
+            f"{path} cannot be read ({error}); the file is damaged. Delete it and run its rule "
+            "again."
+        ) from None
 
 
 def fields_of(file: h5py.File) -> tuple[str, ...]:

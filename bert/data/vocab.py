@@ -160,7 +160,8 @@ def write_vocabulary(
     else:
         files = bytelevel.write_byte_level(folder, tokens, merges)
         tokenizer = bytelevel.make_byte_level(tokens, merges, lowercase)
-    tokenizer.save(str(folder / "tokenizer.json"))
+    # Not `save`, which says of a full disk neither the file nor that it is an OSError.
+    (folder / "tokenizer.json").write_bytes(tokenizer.to_str(pretty=True).encode("utf-8"))
     return [folder / "tokenizer.json", *files]
 
 

@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bert.manifest import atomic_directory, sha256_file, sha256_json, write_json
-from bert.text.ordered import map_in_order
+from bert.text.ordered import ONE_BATCH_EACH, map_in_order
 
 Unit = TypeVar("Unit")
 Receipt = dict[str, Any]
 
 _RECEIPTS = ".receipts"
-_ONE_BATCH_EACH = 1 << 30  # weight of a unit for `map_in_order`
 
 
 @contextmanager
@@ -75,7 +74,7 @@ def finish_units(
         map_in_order(
             run,
             missing.items(),
-            weight=lambda _: _ONE_BATCH_EACH,
+            weight=lambda _: ONE_BATCH_EACH,
             workers=max(1, min(workers, len(missing))),
         ),
         strict=True,

@@ -90,7 +90,7 @@ class PartFiles:
         """Appends what is in memory to the files."""
         for number, path in enumerate(self._paths):
             if self._buffers[number]:
-                with path.open("ab", buffering=0) as stream:
+                with path.open("ab") as stream:  # unbuffered, a full disk would cut it in silence
                     stream.write(self._buffers[number])
                 self._buffers[number] = bytearray()  # `clear` would keep its memory
         self._buffered = 0

@@ -12,10 +12,13 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import chain
 from typing import TypeVar
 
+from bert.leash import follow_parent
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _BATCH_WEIGHT = 1 << 20
+ONE_BATCH_EACH = 1 << 30  # weight of items that are work enough by themselves
 _BATCHES_AHEAD = 3
 
 
@@ -44,7 +47,7 @@ def map_in_order(
         yield from map(function, items)
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=follow_parent)
     try:
         yield from chain.from_iterable(_results(pool, function, _batches(items, weight), workers))
     except BrokenProcessPool:
