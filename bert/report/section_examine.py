@@ -5,16 +5,16 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from bert.report.markup import tag
-from bert.report.numbers import NONE, percent, whole
+from bert.report.numbers import percent, whole
 from bert.report.run import Run
 from bert.report.tables import figure, table
 
 _ROWS: tuple[tuple[str, Callable[[Mapping[str, Any], Mapping[str, Any]], str]], ...] = (
-    ("Instances looked at", lambda c, s: whole(c["instances"])),
-    ("Standing there more than once", lambda c, s: percent(s["duplicate_share"])),
-    ("Unknown tokens", lambda c, s: percent(s["unknown_share"], 2)),
-    ("Predicted tokens", lambda c, s: percent(s["target_share"])),
-    ("Second segments from elsewhere", lambda c, s: percent(s["random_next_share"])),
+    ("Instances", lambda c, s: whole(c["instances"])),
+    ("Duplicates", lambda c, s: percent(s["duplicate_share"])),
+    ("Unknown", lambda c, s: percent(s["unknown_share"], 2)),
+    ("Predicted", lambda c, s: percent(s["target_share"])),
+    ("Random B", lambda c, s: percent(s["random_next_share"])),
 )
 
 
@@ -34,7 +34,7 @@ def examine_part(run: Run, drawing: Element | None) -> Element | None:
         tag(
             "div",
             figure(drawing, note),
-            table(["Sample", *receipts], rows or [[NONE]], label="What the sample showed"),
+            table(["Looked at", *receipts], rows, label="What the sample showed"),
             class_="charts",
         ),
     )
