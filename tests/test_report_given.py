@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 
+from bert.report.data_card import data_card
 from bert.report.figure_data import flow_figure
 from bert.report.figure_examine import examine_figure
 from bert.report.flow import differences, trace
@@ -41,6 +42,14 @@ def test_a_run_on_given_shards_starts_at_its_shards(given_run):
     assert [(p.instances, p.sharded, p.held_out) for p in flow.phases] == [(1000, 1000, 20)] * 2
     assert differences(given_run, flow) == []
     assert flow_figure(flow) is None
+
+
+def test_the_data_card_of_given_shards_says_that_their_text_is_not_known(given_run):
+    card = data_card(given_run)
+
+    assert "licences are not known" in card
+    assert "| phase1/000 | 1,000 | nvidia |" in card
+    assert "## Sources" not in card
 
 
 def test_text_stages_are_missed_only_where_text_was_the_start(finished_run):

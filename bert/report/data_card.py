@@ -23,18 +23,39 @@ def data_card(run: Run) -> str:
         f"# Data of the run {run.name}",
         "Text that the model was pretrained on. Numbers and checksums are those of the run's "
         "manifests.",
+        *(_from_text(run, sources) if sources else _from_shards(run)),
+        "## Vocabulary",
+        _vocabulary(run),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _from_text(run: Run, sources: Sequence[TextSource]) -> list[str]:
+    return [
         "## Sources",
         _table(_TEXT_COLUMNS, [_text_row(source) for source in sources]),
         "## Use",
         _table(_USE_COLUMNS, [_use_row(source) for source in sources]),
         *_filter(run),
         *_overlap(run),
-        "## Vocabulary",
-        _vocabulary(run),
         "## Raw files",
         *[_raw_files(source) for source in sources],
     ]
-    return "\n\n".join(parts) + "\n"
+
+
+def _from_shards(run: Run) -> list[str]:
+    """Given shards say nothing of their text: what is known is which files they were."""
+    rows = [
+        [job, whole(receipt["counts"]["instances"]), receipt["given"]["dialect"],
+         sha256_json(dict(receipt["inputs"]))]
+        for job, receipt in run.receipts["shard"].items()
+    ]  # fmt: skip
+    return [
+        "## Shards",
+        "The shards were given; their text, its sources and its licences are not known to this "
+        "run. The checksum is that of the list of their files' checksums.",
+        _table(("Shards", "Instances", "Format", "sha256"), rows),
+    ]
 
 
 def _text_row(source: TextSource) -> list[str]:
