@@ -3,7 +3,7 @@
     python benchmarks/encode.py [--text FILE] [--vocab FILE ...] [--lowercase]
 
 Reads, tokenises, pairs and writes a part with the published settings of phase 1. Each round times
-in turn the library's `encode_batch_fast` on --library-megabytes of the lines, the stage with a new
+in turn the library's `encode_batch_fast` on --peer-megabytes of the lines, the stage with a new
 table of words (cold), and with a full one (warm), in one pass and in five. Memory and growth: fresh
 processes encode the text, and eight times the text, after a first encoding that is not timed.
 Without --text it makes up 20 MB of words with natural frequencies; without --vocab it trains a
@@ -66,7 +66,7 @@ def print_speeds(text: Path, vocab: Path, output: Path, args: argparse.Namespace
     megabytes = text.stat().st_size / 1e6
     library, vocabulary = load_tokenizer(vocab), load_vocabulary(vocab)
     with text.open(encoding="utf-8") as stream:
-        lines = stream.readlines(int(args.library_megabytes * 1e6))
+        lines = stream.readlines(int(args.peer_megabytes * 1e6))
     size = sum(len(line.encode()) for line in lines) / 1e6
     speeds: dict[str, list[float]] = {}
     for _ in range(args.rounds):
@@ -174,7 +174,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--vocab", type=Path, nargs="+", help="files of a vocabulary")
     parser.add_argument("--lowercase", action="store_true", help="lower-case the text")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--library-megabytes", type=float, default=4)
+    parser.add_argument("--peer-megabytes", type=float, default=4)
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 

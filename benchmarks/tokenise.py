@@ -4,7 +4,7 @@
     python benchmarks/tokenise.py --verify ...      # every line, no times
 
 Without --text it makes up 20 MB of words with natural frequencies; without --vocab it trains a
-WordPiece vocabulary of 2,000 tokens on the text. The library encodes --library-megabytes of it
+WordPiece vocabulary of 2,000 tokens on the text. The library encodes --peer-megabytes of it
 only. Each round times the library, a new tokeniser (cold) and the same one again (warm), in turn.
 """
 
@@ -43,7 +43,7 @@ def main() -> int:
         write_vocabulary(vocab, lexicon.tokens, args.lowercase, lexicon.merges)
         if args.verify:
             return verify(files, vocab)
-        measure(files, vocab, args.rounds, args.library_megabytes)
+        measure(files, vocab, args.rounds, args.peer_megabytes)
     return 0
 
 
@@ -69,7 +69,7 @@ def trained(files: Sequence[Path], lowercase: bool) -> Lexicon:
     return Lexicon(train_wordpiece(files, section)[0])
 
 
-def measure(files: Sequence[Path], vocab: Path, rounds: int, library_megabytes: float) -> None:
+def measure(files: Sequence[Path], vocab: Path, rounds: int, peer_megabytes: float) -> None:
     """Times of all rounds, as medians."""
     size = sum(map(len, blocks(files))) / 1e6
     tokeniser = Tokeniser(vocab)
@@ -82,7 +82,7 @@ def measure(files: Sequence[Path], vocab: Path, rounds: int, library_megabytes: 
     library = load_tokenizer(vocab)
     lines = [line for text in texts for line in text.decode().split("\n")]
     bounds = np.cumsum([len(line.encode()) + 1 for line in lines]) / 1e6
-    lines = lines[: int(np.searchsorted(bounds, library_megabytes)) + 1]
+    lines = lines[: int(np.searchsorted(bounds, peer_megabytes)) + 1]
     library_size = sum(len(line.encode()) + 1 for line in lines) / 1e6
     speeds: dict[str, list[float]] = {"library": [], "cold": [], "warm": []}
     for _ in range(rounds):
@@ -168,7 +168,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--vocab", type=Path, nargs="+", help="files of a vocabulary")
     parser.add_argument("--lowercase", action="store_true", help="lower-case the text")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--library-megabytes", type=float, default=4)
+    parser.add_argument("--peer-megabytes", type=float, default=4)
     parser.add_argument("--verify", action="store_true", help="compare every line")
     return parser.parse_args()
 

@@ -5,9 +5,9 @@ from bert.data.batches import (
     Reading,
     cut_lengths,
     cut_stream,
+    find_samples,
     read_all,
     read_steps,
-    samples_of_step,
     segments_and_positions,
 )
 from bert.data.corpus import Corpus
@@ -105,7 +105,7 @@ def test_the_next_epoch_has_another_order(tmp_path):
 def test_a_batch_may_be_larger_than_the_corpus(tmp_path):
     corpus = write_corpus(tmp_path, [3, 2])
 
-    epoch, index = samples_of_step(corpus, 1, 12, seed=1, phase=1)
+    epoch, index = find_samples(corpus, np.arange(12), seed=1, phase=1)
 
     assert epoch.tolist() == [0] * 5 + [1] * 5 + [2] * 2
     assert sorted(index[:5].tolist()) == sorted(index[5:10].tolist()) == [0, 1, 2, 3, 4]

@@ -26,7 +26,7 @@ class Both(NamedTuple):
 
     folder: Path
     ours: Tokeniser
-    library: Tokenizer
+    peer: Tokenizer
 
     def assert_equal(self, lines: Sequence[str]) -> None:
         """Compares the ids of every line."""
@@ -34,7 +34,7 @@ class Both(NamedTuple):
         ends = np.cumsum(lengths)
         assert len(lengths) == len(lines)
         assert len(ids) == lengths.sum()
-        encodings = self.library.encode_batch_fast(list(lines), add_special_tokens=False)
+        encodings = self.peer.encode_batch_fast(list(lines), add_special_tokens=False)
         for line, end, length, encoding in zip(lines, ends, lengths, encodings, strict=True):
             assert ids[end - length : end].tolist() == encoding.ids, ascii(line)
 

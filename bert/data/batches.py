@@ -67,15 +67,8 @@ class Reading(NamedTuple):
     world: int
 
 
-def samples_of_step(
-    corpus: Corpus, step: int, batch: int, *, seed: int, phase: int
-) -> tuple[I64, I64]:
-    """Epochs [batch] and instance numbers [batch] of the samples of one step, over all ranks."""
-    return _find_samples(corpus, np.arange((step - 1) * batch, step * batch), seed, phase)
-
-
-def _find_samples(corpus: Corpus, sample: I64, seed: int, phase: int) -> tuple[I64, I64]:
-    """Epochs and instance numbers of samples counted from the start of the run."""
+def find_samples(corpus: Corpus, sample: I64, seed: int, phase: int) -> tuple[I64, I64]:
+    """Epochs and instance numbers of samples [B] counted from the start of the run, each [B]."""
     epoch = sample // corpus.num_instances
     index = np.empty_like(sample)
     for number in np.unique(epoch):
@@ -200,7 +193,7 @@ def read_steps(corpus: Corpus, steps: range, reading: Reading) -> Iterator[StepB
     share = rank_share(reading.batch, reading.rank, reading.world)
     for step in steps:
         sample = (step - 1) * reading.batch + share
-        epoch, index = _find_samples(corpus, sample, reading.seed, reading.phase)
+        epoch, index = find_samples(corpus, sample, reading.seed, reading.phase)
         micro_batches = list(_read_samples(corpus, epoch, index, reading))
         yield StepBatch(step, micro_batches)
         del micro_batches  # not kept while the next step is made

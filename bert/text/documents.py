@@ -2,7 +2,8 @@
 
 It is the `results4` layout of MLPerf. A document is a list of non-empty sentences; a sentence has
 no line break and no leading or trailing space. The file ends with a line feed. This module is the
-format's one writer, reader and check.
+format's definition, writer and check. `read_documents` reads it plainly; the stages read the same
+format by ranges of bytes (`bert.text.extracted`, `bert.data.blocks`), and tests hold them to it.
 
 Beside a file of documents may stand the file of their names: UTF-8, one name a line, line i names
 document i. A name is what a list of documents would call it (a page id, a path); it is not empty,
