@@ -68,8 +68,9 @@ def plan(recipe: Recipe, speeds: Speeds, vocab_size: int, given: Mapping[str, fl
     """
     text = sum(text_size(recipe, source, given).bytes for source in recipe.sources)
     rows = [
-        *_text_rows(recipe, speeds, given),
-        *_instance_rows(recipe, speeds, text, vocab_size),
+        _fetch_row(recipe, given),
+        *(_given_rows(recipe) if recipe.shard.given else _text_rows(recipe, speeds, given)),
+        *([] if recipe.shard.given else _instance_rows(recipe, speeds, text, vocab_size)),
         *(_pretrain_row(recipe, n, speeds) for n in recipe.phases),
         *_task_rows(recipe, speeds, given),
     ]
@@ -81,13 +82,22 @@ def needed_disk(rows: list[Row]) -> float:
     return sum(row.disk for row in rows if not row.done)
 
 
-def _text_rows(recipe: Recipe, speeds: Speeds, given: Mapping[str, float]) -> Iterator[Row]:
+def _fetch_row(recipe: Recipe, given: Mapping[str, float]) -> Row:
     downloads = {
         name: raw_size(recipe, name, given).bytes
         for name, items in recipe.fetch.items()
         if items and any(item.is_url for item in items)
     }
-    yield Row("fetch", sum(map(bool, recipe.fetch.values())), sum(downloads.values()))
+    return Row("fetch", sum(map(bool, recipe.fetch.values())), sum(downloads.values()))
+
+
+def _given_rows(recipe: Recipe) -> Iterator[Row]:
+    """Shards that exist are only checked: training and held-out ones of each phase."""
+    yield Row("vocab", 1)
+    yield from (Row(f"shard phase{number}", 2) for number in recipe.phases)
+
+
+def _text_rows(recipe: Recipe, speeds: Speeds, given: Mapping[str, float]) -> Iterator[Row]:
     texts = {source: text_size(recipe, source, given).bytes for source in recipe.sources}
     formats = {s: section.format for s, section in recipe.extract.items() if section is not None}
     seconds = sum(
