@@ -98,9 +98,9 @@ class Recipe(Section):
     @property
     def launcher(self) -> str:
         """The command in front of the pretraining script on this machine."""
-        if self.runtime.processes == 1:
+        if self.runtime.launch.processes == 1:
             return "python"
-        return f"torchrun --standalone --nproc-per-node {self.runtime.processes}"
+        return f"torchrun --standalone --nproc-per-node {self.runtime.launch.processes}"
 
     def task_texts(self) -> list[str]:
         """Manifests of the fetch items whose texts the filter looks for, for the graph."""

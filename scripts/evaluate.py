@@ -7,20 +7,20 @@ import argparse
 from pathlib import Path
 
 from bert import log
-from bert.config import load_section
-from bert.data.index import open_corpus
-from bert.manifest import write_manifest
-from bert.model.config import ModelConfig
-from bert.model.heads import BertForPretraining
-from bert.train.checkpoint import (
+from bert.checkpoints.checkpoint import (
     check_checkpoint,
     checkpoint_digests,
     load_checkpoint,
     load_weights,
 )
+from bert.config import load_section
+from bert.data.index import open_corpus
+from bert.devices.device import choose_device
+from bert.manifest import write_manifest
+from bert.model.config import ModelConfig
+from bert.model.heads import BertForPretraining
+from bert.ranks.ranks import find_ranks
 from bert.train.config import EvaluateConfig, RuntimeConfig
-from bert.train.device import choose_device
-from bert.train.distributed import find_ranks
 from bert.train.evaluate import evaluate
 
 

@@ -7,12 +7,12 @@ import argparse
 from pathlib import Path
 
 from bert import log
+from bert.checkpoints.checkpoint import check_checkpoint, checkpoint_digests, load_checkpoint
 from bert.config import load_section
 from bert.convert.huggingface import export_folder
 from bert.data.vocab import load_vocabulary
 from bert.manifest import atomic_directory, git_commit, write_manifest
 from bert.model.config import ModelConfig
-from bert.train.checkpoint import check_checkpoint, checkpoint_digests, load_checkpoint
 
 
 def main() -> None:

@@ -9,15 +9,15 @@ import json
 from pathlib import Path
 
 from bert import log
+from bert.checkpoints.checkpoint import check_checkpoint, checkpoint_digests, load_checkpoint
 from bert.config import load_section
 from bert.data.vocab import load_tokenizer, load_vocabulary
+from bert.devices.device import choose_device
 from bert.fetch.fetched import fetched_files
 from bert.manifest import atomic_directory, sha256_file, write_json, write_manifest
 from bert.model.config import ModelConfig
 from bert.tasks.config import task_module
-from bert.train.checkpoint import check_checkpoint, checkpoint_digests, load_checkpoint
 from bert.train.config import FinetuneConfig, RuntimeConfig
-from bert.train.device import choose_device
 from bert.train.finetune import Tuning, build_model, finetune, predict, total_steps
 
 

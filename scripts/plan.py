@@ -14,6 +14,7 @@ from pathlib import Path
 from snakemake.common.configfile import load_configfile
 from snakemake.utils import update_config
 
+from bert.devices.device import choose_device
 from bert.manifest import ROOT
 from bert.plan.calibrate import TrainingSpeed, given_speed, training_speed
 from bert.plan.encoding import encode_speed
@@ -21,7 +22,6 @@ from bert.plan.page import free_bytes, human_bytes, page
 from bert.plan.sizes import encode_section, expected_vocab_size, pretrain_section
 from bert.plan.stages import Speeds, needed_disk, plan
 from bert.recipe import Recipe, check_recipe
-from bert.train.device import choose_device
 
 
 def main() -> None:

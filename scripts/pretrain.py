@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 from bert import log
+from bert.checkpoints.checkpoint import checkpoint_digests, list_steps, step_folder
 from bert.config import load_section
 from bert.data.index import check_companion, open_corpus
+from bert.devices.device import choose_device, describe_device, share_cores
 from bert.manifest import (
     atomic_directory,
     atomic_file,
@@ -20,10 +22,8 @@ from bert.manifest import (
     write_manifest,
 )
 from bert.model.config import ModelConfig
-from bert.train.checkpoint import checkpoint_digests, list_steps, step_folder
+from bert.ranks.ranks import find_ranks, join, leave
 from bert.train.config import PhaseConfig, RuntimeConfig
-from bert.train.device import choose_device, describe_device, share_cores
-from bert.train.distributed import find_ranks, join, leave
 from bert.train.pretrain import Setup, build, pretrain
 from bert.train.stop import UNFINISHED, StopSignal
 

@@ -11,8 +11,8 @@ from bert.data.corpus import Corpus
 from bert.data.shard_writer import write_instances
 from bert.data.shards import Instances, ShardInfo
 from bert.model.config import ModelConfig
+from bert.ranks.ranks import Ranks
 from bert.train.config import PhaseConfig, RuntimeConfig
-from bert.train.distributed import Ranks
 from bert.train.pretrain import Setup
 from tests.web import Site, serving
 
@@ -38,22 +38,44 @@ MODEL = {
 RUNTIME = {
     "device": "cpu",
     "precision": "fp32",
+    "instruction_set": None,
+    "execution": "eager",
+    "ipex": False,
+    "activation_checkpointing": False,
     "micro_batch_tokens": 128,
+    "all_reduce": {"dtype": "fp32", "bucket_mb": 25, "overlap": True},
+    "shard_optimizer": False,
     "threads": 1,
     "finetune_threads": 1,
     "workers": 1,
     "downloads": 1,
-    "processes": 1,
-    "checkpoint_every": 4,
-    "keep_last": 2,
-    "keep_every": None,
+    "launch": {
+        "launcher": "torchrun",
+        "processes": 1,
+        "hosts": None,
+        "options": "",
+        "timeout_s": 300,
+    },
+    "checkpoint": {
+        "every_steps": 4,
+        "every_samples": None,
+        "from_samples": 0,
+        "keep_last": 2,
+        "keep_every": None,
+        "asynchronous": True,
+    },
+    "stop": {"minutes": None, "steps": None},
+    "tensorboard": False,
 }
 PHASE = {
     "seed": 5,
     "start": "random",
+    "weights_from": None,
     "steps": 12,
     "batch": 16,
+    "budget_hours": None,
     "learning_rate": 1e-3,
+    "learning_rate_scaling": "none",
     "schedule": {"name": "polynomial", "warmup_proportion": 0.25, "degree": 0.5},
     "optimizer": {
         "name": "lamb",
@@ -64,6 +86,8 @@ PHASE = {
         "weight_decay": 0.01,
         "max_grad_norm": 1.0,
     },
+    "kfac": None,
+    "loss_mean": "batch",
     "masking": {
         "unit": "token",
         "span": None,
@@ -72,9 +96,31 @@ PHASE = {
         "mask_token_share": 0.8,
         "random_token_share": 0.1,
     },
+    "evaluation": {
+        "every": 6,
+        "unit": "steps",
+        "from_samples": 0,
+        "instances": None,
+        "target_mlm_accuracy": None,
+    },
+    "result": {"weights": "last", "average_last": None, "average_every": None},
+    "guard": {
+        "max_skipped": 0,
+        "then": "stop",
+        "max_rollbacks": 0,
+        "rollback_factor": 0.5,
+        "spike": None,
+    },
     "log_every": 1,
-    "evaluate_every": 6,
-    "evaluate_instances": None,
+}
+KFAC = {
+    "method": "eigen",
+    "factor_every": 1,
+    "inverse_every": 2,
+    "factor_decay": 0.95,
+    "damping": 0.003,
+    "kl_clip": 0.001,
+    "distribution": "comm_opt",
 }
 ADAMW = {
     "name": "adamw",
@@ -85,6 +131,15 @@ ADAMW = {
     "bias_correction": True,
     "max_grad_norm": 1.0,
 }
+
+
+_NESTED = ("evaluation", "result", "guard", "all_reduce", "launch", "checkpoint", "stop")
+
+
+def overlay(base, changes):
+    """`base` with `changes`; the sections in it that have no kinds are merged key by key."""
+    nested = {key: base[key] | changes[key] for key in _NESTED if key in base and key in changes}
+    return base | changes | nested
 
 
 def write_counting_corpus(folder, counts, seed=0):
@@ -131,9 +186,9 @@ def make_setup(corpora):
     def make(phase=None, model=None, runtime=None, ranks=None, number=1):
         return Setup(
             number,
-            check(PhaseConfig, PHASE | (phase or {}), where="a test"),
+            check(PhaseConfig, overlay(PHASE, phase or {}), where="a test"),
             check(ModelConfig, MODEL | (model or {}), where="a test"),
-            check(RuntimeConfig, RUNTIME | (runtime or {}), where="a test"),
+            check(RuntimeConfig, overlay(RUNTIME, runtime or {}), where="a test"),
             *corpora,
             ranks or Ranks(0, 1, 0),
             torch.device("cpu"),

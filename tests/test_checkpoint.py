@@ -3,9 +3,8 @@ import json
 import pytest
 import torch
 
-from bert.model.heads import BertForPretraining
-from bert.train import checkpoint
-from bert.train.checkpoint import (
+from bert.checkpoints import checkpoint
+from bert.checkpoints.checkpoint import (
     CheckpointError,
     check_checkpoint,
     checkpoint_digests,
@@ -16,6 +15,7 @@ from bert.train.checkpoint import (
     save_checkpoint,
     step_folder,
 )
+from bert.model.heads import BertForPretraining
 from bert.train.pretrain import build
 
 

@@ -4,9 +4,7 @@ import torch
 
 from bert.config import check
 from bert.data.batches import read_steps
-from bert.model.config import ModelConfig
-from bert.train.config import RuntimeConfig
-from bert.train.device import (
+from bert.devices.device import (
     _to_device,
     autocast,
     choose_device,
@@ -15,6 +13,8 @@ from bert.train.device import (
     to_device,
     training_flops,
 )
+from bert.model.config import ModelConfig
+from bert.train.config import RuntimeConfig
 from bert.train.pretrain import _reading
 from tests.conftest import MODEL, RUNTIME
 

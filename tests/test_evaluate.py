@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
+from bert.ranks.ranks import Ranks
 from bert.train.config import EvaluateConfig
-from bert.train.distributed import Ranks
 from bert.train.evaluate import evaluate
 from bert.train.pretrain import build
 from tests.conftest import PHASE

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from bert.checkpoints.checkpoint import save_checkpoint
 from bert.config import check
 from bert.data.vocab import load_vocabulary, write_vocabulary
 from bert.manifest import read_manifest, sha256_file, write_json
@@ -16,7 +17,6 @@ from bert.model.config import ModelConfig
 from bert.model.heads import BertForPretraining
 from bert.optim.config import AdamWConfig
 from bert.optim.groups import make_optimizer
-from bert.train.checkpoint import save_checkpoint
 from tests.conftest import ADAMW, MODEL
 
 os.environ["HF_HUB_OFFLINE"] = "1"

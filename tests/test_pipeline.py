@@ -30,12 +30,12 @@ encode: {phase1: {dupe_factor: 1}, phase2: {dupe_factor: 1}}
 shard: {shards: 5}
 model: {hidden_size: 32, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 64}
 pretrain:
-  phase1: {steps: 12, batch: 8, evaluate_every: 6, evaluate_instances: 20}
-  phase2: {steps: 6, batch: 4, evaluate_every: 3, evaluate_instances: 20}
+  phase1: {steps: 12, batch: 8, evaluation: {every: 6, instances: 20}}
+  phase2: {steps: 6, batch: 4, evaluation: {every: 3, instances: 20}}
 finetune:
   squad: {seeds: [1], epochs: 1}
   mrpc: {seeds: [1], epochs: 1}
-runtime: {checkpoint_every: 2}
+runtime: {checkpoint: {every_steps: 2}}
 """
 DATA_STAGES = ("extract", "filter", "split", "vocab", "encode", "shard")
 
@@ -192,9 +192,9 @@ def test_a_code_edit_reruns_the_stages_that_use_it_and_those_below(project):
 
 def test_runtime_settings_rerun_no_stage(project):
     file = "tiny.yaml"
-    project.edit(file, "checkpoint_every: 2", "checkpoint_every: 3, micro_batch_tokens: 100")
+    project.edit(file, "{every_steps: 2}", "{every_steps: 3}, micro_batch_tokens: 100")
     planned = project.planned()
-    project.edit(file, "checkpoint_every: 3, micro_batch_tokens: 100", "checkpoint_every: 2")
+    project.edit(file, "{every_steps: 3}, micro_batch_tokens: 100", "{every_steps: 2}")
 
     assert set(planned) <= {"section"}
 

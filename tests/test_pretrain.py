@@ -9,14 +9,14 @@ import threading
 import pytest
 import torch
 
-from bert.data.batches import cut_stream, read_steps
-from bert.train.checkpoint import (
+from bert.checkpoints.checkpoint import (
     CheckpointError,
     checkpoint_digests,
     list_steps,
     load_checkpoint,
     step_folder,
 )
+from bert.data.batches import cut_stream, read_steps
 from bert.train.metrics import MetricsFile
 from bert.train.pretrain import _reading, build, pretrain, train_step
 from bert.train.stop import StopSignal
@@ -118,7 +118,7 @@ def test_the_loss_is_the_mean_over_the_batch_by_hand(make_setup):
 
 
 def test_training_learns_to_count(tmp_path, make_setup):
-    phase = {"steps": 120, "learning_rate": 1e-2, "optimizer": ADAMW, "evaluate_every": 120}
+    phase = {"steps": 120, "learning_rate": 1e-2, "optimizer": ADAMW, "evaluation": {"every": 120}}
     setup = make_setup(phase | {"log_every": 40})
 
     run(setup, tmp_path)
@@ -175,7 +175,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_the_weights_kept(tmp_path, 
 
 
 def test_only_the_newest_checkpoints_and_kept_multiples_stay(tmp_path, make_setup):
-    setup = make_setup(runtime={"checkpoint_every": 2, "keep_last": 2, "keep_every": 6})
+    setup = make_setup(runtime={"checkpoint": {"every_steps": 2, "keep_last": 2, "keep_every": 6}})
 
     run(setup, tmp_path)
 
@@ -236,7 +236,7 @@ from bert.config import check
 from bert.data.corpus import Corpus
 from bert.model.config import ModelConfig
 from bert.train.config import PhaseConfig, RuntimeConfig
-from bert.train.distributed import find_ranks, join, leave
+from bert.ranks.ranks import find_ranks, join, leave
 from bert.train.pretrain import Setup, build, pretrain
 from bert.train.stop import StopSignal
 import torch

@@ -150,8 +150,10 @@ def test_null_drops_a_source_a_task_and_a_phase():
 
 
 def test_a_mistyped_key_with_null_is_refused():
-    with pytest.raises(ConfigError, match=r"runtime.keep_evry is not a known key; did you mean"):
-        check_with(runtime={"keep_evry": None})
+    with pytest.raises(
+        ConfigError, match=r"keep_evry is not a known key; did you mean"
+    ):
+        check_with(runtime={"checkpoint": {"keep_evry": None}})
 
 
 @pytest.mark.parametrize(("parts", "jobs"), [(500, 25), (7, 3), (3, 25)])
@@ -219,7 +221,7 @@ def test_settings_of_another_objective_are_refused_with_their_section():
 
 @pytest.mark.parametrize(("processes", "command"), [(1, "python"), (4, "--nproc-per-node 4")])
 def test_several_processes_are_started_by_torchrun(processes, command):
-    recipe = check_with(runtime={"processes": processes})
+    recipe = check_with(runtime={"launch": {"processes": processes}})
 
     assert recipe.launcher.endswith(command)
     assert isinstance(recipe, Recipe)

@@ -19,9 +19,10 @@ STAGES = [
 ]
 # Floors, lowest first: a module imports only from its own floor and those below.
 FLOORS = (
-    {"leash", "log", "config", "manifest", "fetch"},
-    {"text", "world", "optim", "model"},
+    {"leash", "log", "config", "manifest", "fetch", "ranks"},
+    {"text", "world", "optim", "model", "checkpoints"},
     {"data", "tasks"},
+    {"devices"},
     {"train", "convert", "report", "examine"},
     {"recipe", "plan"},
 )

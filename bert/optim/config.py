@@ -47,6 +47,27 @@ class AdamWConfig(Section):
     max_grad_norm: float | None = knob(_MAX_NORM, gt=0)
 
 
+class KfacConfig(Section):
+    """K-FAC (Martens and Grosse, 2015) in front of an optimizer; see `bert.optim.kfac`."""
+
+    method: Literal["eigen", "inverse"] = knob(
+        "How damped factors are inverted: eigen (eigendecomposition; published) or inverse."
+    )
+    factor_every: int = knob("Steps between updates of the factors; gpauloski 1.", ge=1)
+    inverse_every: int = knob("Steps between new inverses; gpauloski 10.", ge=1)
+    factor_decay: float = knob("Decay of the factors' running mean; gpauloski 0.95.", ge=0, lt=1)
+    damping: float = knob("Added to the factors' eigenvalues; gpauloski 0.003.", gt=0)
+    kl_clip: float | None = knob(
+        "Bound of the update's size in the metric of the Fisher matrix, null for none; gpauloski "
+        "0.001.",
+        gt=0,
+    )
+    distribution: Literal["comm_opt", "hybrid_opt", "mem_opt"] = knob(
+        "Ranks that keep a layer's inverses: all (comm_opt, least traffic), half (hybrid_opt), one "
+        "(mem_opt, least memory). Pauloski et al., 2021."
+    )
+
+
 OptimizerConfig = Annotated[LambConfig | AdamWConfig, Field(discriminator="name")]
 
 

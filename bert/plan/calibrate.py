@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from bert.data.batches import MicroBatch, segments_and_positions
+from bert.devices.device import autocast, to_device
 from bert.model.bert import initialize
 from bert.model.config import ModelConfig
 from bert.model.heads import BertForPretraining
@@ -20,7 +21,6 @@ from bert.optim.config import AdamWConfig, LambConfig
 from bert.optim.groups import make_optimizer
 from bert.optim.moments import set_learning_rate
 from bert.train.config import RuntimeConfig
-from bert.train.device import autocast, to_device
 from bert.train.evaluate import loss_sums, run_model
 
 _SHALLOW, _DEEP = 1, 3

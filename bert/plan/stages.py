@@ -136,9 +136,9 @@ def _pretrain_row(recipe: Recipe, number: int, speeds: Speeds) -> Row:
     tokens = section.steps * section.batch * mean_length(encode_section(recipe, number))
     speed = speeds.training[number]
     seconds = tokens * speed.seconds_per_token + section.steps * speed.seconds_per_update
-    kept = recipe.runtime.keep_last + 1  # the final one stands beside the running ones
-    if recipe.runtime.keep_every:
-        kept += section.steps // recipe.runtime.keep_every
+    kept = recipe.runtime.checkpoint.keep_last + 1  # the final one stands beside the running ones
+    if recipe.runtime.checkpoint.keep_every:
+        kept += section.steps // recipe.runtime.checkpoint.keep_every
     disk = kept * _CHECKPOINT_BYTES * speed.parameters
     name = f"pretrain phase{number}"
     return Row(name, 1, disk, speed.peak_bytes, seconds * speeds.cores, seconds)

@@ -1,37 +1,99 @@
 """Sections of the training room. Free of torch, so the workflow can check them before any job."""
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import model_validator
 
+from bert.checkpoints.config import CheckpointConfig, ResultConfig
 from bert.config import Section, knob
 from bert.data.masking import MaskingConfig
-from bert.optim.config import OptimizerConfig, ScheduleConfig
+from bert.devices.config import ComputeConfig
+from bert.optim.config import KfacConfig, OptimizerConfig, ScheduleConfig
+from bert.ranks.config import LaunchConfig, ReduceConfig
 from bert.tasks.config import TaskConfig
 
 Start = Literal["pretrained", "random"]
 
 
-class RuntimeConfig(Section):
+class StopConfig(Section):
+    """Section `runtime.stop`: an early end of this job, with a checkpoint and exit status 75."""
+
+    minutes: float | None = knob(
+        "Wall-clock minutes of this job after which it saves and asks to be started again; null = "
+        "no limit. Leave room for a step and a checkpoint before the batch system's limit.",
+        gt=0,
+    )
+    steps: int | None = knob("Steps that this job takes at most; null = all.", ge=1)
+
+
+class RuntimeConfig(ComputeConfig):
     """Section `runtime`: how fast, never what. A change of it reruns nothing."""
 
-    device: Literal["auto", "cpu", "cuda"] = knob("Where tensors live; auto prefers CUDA.")
-    precision: Literal["fp32", "bf16"] = knob(
-        "Arithmetic of the matrix products: fp32, or bf16 under autocast with fp32 weights."
-    )
     micro_batch_tokens: int = knob(
         "Most tokens that go through the model at once on a rank; a longer instance goes alone.",
         ge=1,
+    )
+    all_reduce: ReduceConfig = knob("Sum of the gradients over the ranks.")
+    shard_optimizer: bool = knob(
+        "Whether each rank keeps the optimizer's state of its share of the parameters only (ZeRO "
+        "stage 1), or all of it."
     )
     threads: int | None = knob("CPU threads of a pretraining process; null = all cores.", ge=1)
     finetune_threads: int | None = knob("CPU threads of a fine-tuning run; null = all.", ge=1)
     workers: int | None = knob("Processes of a data stage's pool; null = all cores.", ge=1)
     downloads: int = knob("Connections at a time of a fetch job; many servers allow 2.", ge=1)
-    processes: int = knob("Ranks that torchrun starts on this machine for pretraining.", ge=1)
-    checkpoint_every: int = knob("Steps between running checkpoints.", ge=1)
-    keep_last: int = knob("Newest running checkpoints that are kept.", ge=1)
-    keep_every: int | None = knob(
-        "Running checkpoints at multiples of this step are kept, too; null = none.", ge=1
+    launch: LaunchConfig = knob("How the ranks of pretraining are started.")
+    checkpoint: CheckpointConfig = knob("Running checkpoints.")
+    stop: StopConfig = knob("An early end of a job.")
+    tensorboard: bool = knob("Whether pretraining writes its metrics for TensorBoard, too.")
+
+
+class EvaluationConfig(Section):
+    """Section `pretrain.<phase>.evaluation`: held-out evaluations while training.
+
+    The last step of a phase always has one.
+    """
+
+    every: int | Literal["mlperf"] = knob(
+        "Distance of evaluations in `unit`, or mlperf: that benchmark's rule, 25,000 samples times "
+        "floor(0.05 (230.23 batch + 3,000,000) / 25,000).",
+    )
+    unit: Literal["steps", "samples"] = knob("What `every` counts; samples are instances seen.")
+    from_samples: int = knob("No evaluation before this many samples.", ge=0)
+    instances: int | None = knob(
+        "Held-out instances in each, from the first one on; null = all (MLPerf: 10,000).", ge=1
+    )
+    target_mlm_accuracy: float | None = knob(
+        "The phase ends at the first evaluation with at least this accuracy (0 to 1) on the masked "
+        "tokens (MLPerf: 0.720); null = never early.",
+        gt=0,
+        le=1,
+    )
+
+    @model_validator(mode="after")
+    def _every_is_a_number_or_the_rule(self) -> Self:
+        if self.every == "mlperf" and self.unit != "samples":
+            raise ValueError(f"every is mlperf with unit {self.unit}; the rule counts samples.")
+        if self.every != "mlperf" and self.every < 1:
+            raise ValueError(f"every is {self.every}; expected at least 1, or mlperf.")
+        return self
+
+
+class GuardConfig(Section):
+    """Section `pretrain.<phase>.guard`: what happens when the loss or a gradient is not finite.
+
+    Such a step never changes the weights. Overflows that fp16's loss scaling expects do not count.
+    """
+
+    max_skipped: int = knob("Steps in a row that may be skipped.", ge=0)
+    then: Literal["stop", "rollback"] = knob(
+        "After that: stop with a diagnostic report, or go back to the last good checkpoint and "
+        "train on with a lower learning rate."
+    )
+    max_rollbacks: int = knob("Rollbacks of a phase before it stops.", ge=0)
+    rollback_factor: float = knob("Factor on the learning rate at each rollback.", gt=0, le=1)
+    spike: float | None = knob(
+        "A loss this many times the running mean is reported as a spike; null = never.", gt=1
     )
 
 
@@ -39,21 +101,49 @@ class PhaseConfig(Section):
     """Section `pretrain.<phase>`: one phase of pretraining."""
 
     seed: int = knob("Seed of weights, sample order, masks and dropout.", ge=0)
-    start: Literal["random", "previous"] = knob(
-        "Weights at the first step: random, or those of the previous phase with its optimizer's "
-        "moments, its step counted from 0 again (NVIDIA's phase switch)."
+    start: Literal["random", "given", "previous", "continued", "weights"] = knob(
+        "First weights: random; given (`weights_from`); or those of the previous phase: "
+        "previous (with its optimizer's moments, its step counted from 0 again: NVIDIA, Habana, "
+        "gpauloski), continued (with moments and step: Google, Cerebras), weights (moments anew)."
+    )
+    weights_from: str | None = knob(
+        "`fetch` item with a folder of weights that transformers loads, for start: given."
     )
     steps: int = knob("Optimizer steps.", ge=1)
     batch: int = knob("Instances of one step, over all ranks and micro-batches.", ge=1)
+    budget_hours: float | None = knob(
+        "Training time after which the phase ends, over which the schedule then runs; `steps` is "
+        "the most it can take. null = `steps` decide.",
+        gt=0,
+    )
     learning_rate: float = knob("Peak learning rate.", gt=0)
+    learning_rate_scaling: Literal["none", "square_root", "linear"] = knob(
+        "Factor on the learning rate by the number of ranks: 1, its square root (Intel), or "
+        "the number. All but none make the result depend on it."
+    )
     schedule: ScheduleConfig = knob("Course of the learning rate.")
     optimizer: OptimizerConfig = knob("Rule of the weight update.")
+    kfac: KfacConfig | None = knob("Preconditioner in front of the optimizer; null = none.")
+    loss_mean: Literal["batch", "micro_batch"] = knob(
+        "What the masked-token loss is the mean of: all predicted tokens of the batch; or the mean "
+        "of each micro-batch's own mean, as in older systems (it depends on the micro-batch)."
+    )
     masking: MaskingConfig | None = knob(
         "Choice of the predicted tokens, anew in each epoch; null = the masks stored in the shards."
     )
+    evaluation: EvaluationConfig = knob("Held-out evaluations.")
+    result: ResultConfig = knob("The weights that the phase hands on.")
+    guard: GuardConfig = knob("What happens when numbers are not finite.")
     log_every: int = knob("Steps between lines in metrics.jsonl.", ge=1)
-    evaluate_every: int = knob("Steps between held-out evaluations; the last step has one.", ge=1)
-    evaluate_instances: int | None = knob("Held-out instances in each; null = all.", ge=1)
+
+    @model_validator(mode="after")
+    def _weights_belong_to_given(self) -> Self:
+        if (self.start == "given") != (self.weights_from is not None):
+            expected = "a fetch item" if self.start == "given" else "null"
+            raise ValueError(
+                f"weights_from is {self.weights_from} with start {self.start}; write {expected}."
+            )
+        return self
 
 
 class EvaluateConfig(Section):

@@ -9,10 +9,10 @@ from torch.nn import functional as F
 from bert.data.batches import read_all
 from bert.data.corpus import Corpus
 from bert.data.masking import MaskingConfig
+from bert.devices.device import DeviceBatch, autocast, to_device
 from bert.model.heads import BertForPretraining, PretrainingLogits
+from bert.ranks.ranks import Ranks
 from bert.train.config import RuntimeConfig
-from bert.train.device import DeviceBatch, autocast, to_device
-from bert.train.distributed import Ranks
 
 
 class LossSums(NamedTuple):

@@ -18,6 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from bert.data.batches import cut_lengths, segments_and_positions
 from bert.data.randomness import make_key
+from bert.devices.device import autocast
 from bert.log import Progress
 from bert.model.attention import Sequences
 from bert.model.bert import initialize
@@ -29,7 +30,6 @@ from bert.optim.moments import set_learning_rate
 from bert.optim.schedule import learning_rate_factor
 from bert.tasks.features import Feature
 from bert.train.config import FinetuneConfig, RuntimeConfig
-from bert.train.device import autocast
 
 logger = logging.getLogger(__name__)
 

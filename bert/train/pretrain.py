@@ -7,19 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from bert.data.batches import MicroBatch, Reading, StepBatch, read_steps, steps_ahead
-from bert.data.corpus import Corpus
-from bert.data.prefetch import prefetch
-from bert.data.randomness import make_key
-from bert.log import Progress
-from bert.model.bert import initialize
-from bert.model.config import ModelConfig
-from bert.model.heads import BertForPretraining
-from bert.optim.clip import clip_by_global_norm
-from bert.optim.groups import make_optimizer
-from bert.optim.moments import MomentOptimizer, reset_step, set_learning_rate
-from bert.optim.schedule import learning_rate_factor
-from bert.train.checkpoint import (
+from bert.checkpoints.checkpoint import (
     check_checkpoint,
     list_steps,
     load_checkpoint,
@@ -29,9 +17,21 @@ from bert.train.checkpoint import (
     save_checkpoint,
     step_folder,
 )
+from bert.data.batches import MicroBatch, Reading, StepBatch, read_steps, steps_ahead
+from bert.data.corpus import Corpus
+from bert.data.prefetch import prefetch
+from bert.data.randomness import make_key
+from bert.devices.device import autocast, probe_flops, to_device, training_flops
+from bert.log import Progress
+from bert.model.bert import initialize
+from bert.model.config import ModelConfig
+from bert.model.heads import BertForPretraining
+from bert.optim.clip import clip_by_global_norm
+from bert.optim.groups import make_optimizer
+from bert.optim.moments import MomentOptimizer, reset_step, set_learning_rate
+from bert.optim.schedule import learning_rate_factor
+from bert.ranks.ranks import Ranks
 from bert.train.config import PhaseConfig, RuntimeConfig
-from bert.train.device import autocast, probe_flops, to_device, training_flops
-from bert.train.distributed import Ranks
 from bert.train.evaluate import evaluate, loss_sums, run_model
 from bert.train.metrics import Clock, MetricsFile, StepResult
 from bert.train.stop import StopSignal
@@ -161,11 +161,11 @@ def pretrain(
         _count(totals, result, setup.config.batch)
         last = batch.step == setup.config.steps
         clock.tick(batch.step, result, rate, metrics)
-        if last or batch.step % setup.config.evaluate_every == 0:
+        if last or batch.step % setup.config.evaluation.every == 0:
             clock.pause()
             metrics.write("evaluate", batch.step, **_evaluate(setup, model))
         stopping = setup.ranks.any(stop.received, setup.device)
-        if last or stopping or batch.step % setup.runtime.checkpoint_every == 0:
+        if last or stopping or batch.step % setup.runtime.checkpoint.every_steps == 0:
             clock.pause()
             _save(setup, model, optimizer, running, totals)
         if stopping and not last:
@@ -219,7 +219,7 @@ def _evaluate(setup: Setup, model: BertForPretraining) -> dict[str, float | None
         setup.held_out,
         setup.config.masking,
         seed=setup.config.seed,
-        limit=setup.config.evaluate_instances,
+        limit=setup.config.evaluation.instances,
         runtime=setup.runtime,
         device=setup.device,
         ranks=setup.ranks,
@@ -239,7 +239,7 @@ def _save(
         folder = step_folder(running, totals["steps"])
         save_checkpoint(folder, model, optimizer, state | identity(setup))
         logger.info("saved %s", folder)
-        prune(running, setup.runtime.keep_last, setup.runtime.keep_every)
+        prune(running, setup.runtime.checkpoint.keep_last, setup.runtime.checkpoint.keep_every)
     setup.ranks.barrier()
 
 

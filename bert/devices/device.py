@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bert.data.batches import MicroBatch
+from bert.devices.config import ComputeConfig
 from bert.model.attention import Sequences
 from bert.model.config import ModelConfig
-from bert.train.config import RuntimeConfig
 
 
 class DeviceBatch(NamedTuple):
@@ -40,7 +40,7 @@ def share_cores() -> None:
         torch.set_num_threads(max(1, int(given) // ranks))
 
 
-def choose_device(config: RuntimeConfig, local_rank: int) -> torch.device:
+def choose_device(config: ComputeConfig, local_rank: int) -> torch.device:
     """The device of this rank, made current.
 
     Raises:
@@ -74,14 +74,14 @@ def _to_device(array: NDArray[Any], device: torch.device) -> Tensor:
     return wide & (256**size - 1) if size > 1 and array.dtype.kind == "u" else wide
 
 
-def autocast(config: RuntimeConfig, device: torch.device) -> AbstractContextManager[Any]:
+def autocast(config: ComputeConfig, device: torch.device) -> AbstractContextManager[Any]:
     """The context in which the model runs: bf16 matrix products, or nothing."""
     if config.precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
 
 
-def describe_device(device: torch.device, config: RuntimeConfig) -> dict[str, Any]:
+def describe_device(device: torch.device, config: ComputeConfig) -> dict[str, Any]:
     """What computes, for the log and the manifest."""
     if device.type == "cuda":
         name, isa = torch.cuda.get_device_name(device), "CUDA"
@@ -106,7 +106,7 @@ def _cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def probe_flops(device: torch.device, config: RuntimeConfig) -> float:
+def probe_flops(device: torch.device, config: ComputeConfig) -> float:
     """FLOP/s of one matrix product (2048 x 1024 x 1024) here and now: the 100 % of the MFU.
 
     The best of a few short runs, some 50 ms in all on a CPU. It is a probe of this machine under

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from bert.train.distributed import Ranks, find_ranks, join, leave
+from bert.ranks.ranks import Ranks, find_ranks, join, leave
 
 CPU = torch.device("cpu")
 

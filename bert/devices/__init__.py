@@ -1,0 +1,1 @@
+"""Devices, precision and execution: the one door to what computes."""
