@@ -23,7 +23,9 @@ def config(**changes):
 
 def draw(seed):
     rng = np.random.default_rng(seed)
-    return {"weight": rng.normal(size=(4, 3)), "bias": rng.normal(size=4)}
+    shapes = {"weight": (4, 3), "bias": 4, "zero.weight": (2, 2)}
+    drawn = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    return drawn if isinstance(seed, list) else drawn | {"zero.weight": np.zeros((2, 2))}
 
 
 def run(optimizer, params, steps):
@@ -45,7 +47,7 @@ def test_with_bias_correction_it_is_the_one_of_torch():
     ours, theirs = parameters(), parameters()
     run(make_optimizer(ours.items(), config()), ours, steps=10)
     groups = [
-        {"params": [theirs["weight"]], "weight_decay": 0.1},
+        {"params": [theirs["weight"], theirs["zero.weight"]], "weight_decay": 0.1},
         {"params": [theirs["bias"]], "weight_decay": 0.0},
     ]
     run(torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-6), theirs, steps=10)
@@ -58,7 +60,7 @@ def test_without_bias_correction_it_equals_an_independent_computation():
     run(make_optimizer(params.items(), config(bias_correction=False)), params, steps=10)
     for name, start in draw(1).items():
         p, m, v = start.copy(), 0.0, 0.0
-        decay = 0.1 if name == "weight" else 0.0
+        decay = 0.0 if name == "bias" else 0.1
         for step in range(1, 11):
             g = draw([7, step])[name]
             m = 0.9 * m + 0.1 * g
@@ -89,3 +91,22 @@ def test_learning_rate_is_zero_until_it_is_set():
 def test_every_problem_of_the_section_is_reported():
     with pytest.raises(ConfigError, match=r"(?s)3 problems.*beta1 is 1.*eps is 0.*betas is not"):
         config(beta1=1.0, eps=0.0, betas=[0.9, 0.99])
+
+
+@pytest.mark.parametrize(
+    "published",
+    [
+        {"beta2": 0.999, "weight_decay": 0.01, "bias_correction": False, "max_grad_norm": 1.0},
+        {"beta2": 0.999, "weight_decay": 0.0, "bias_correction": False, "max_grad_norm": 1.0},
+        {"beta2": 0.98, "weight_decay": 0.01, "eps": 1e-12, "max_grad_norm": 0.5},
+        # Composer's decoupled decay of 1e-5 is not multiplied by the rate: 1e-5 / 5e-4 here.
+        {"beta2": 0.98, "weight_decay": 0.02, "max_grad_norm": 1.0},
+    ],
+    ids=["google", "pubmedbert", "cramming", "mosaicbert"],
+)
+def test_published_settings_can_be_written_and_learn(published):
+    params = parameters()
+    before = {name: param.detach().clone() for name, param in params.items()}
+    run(make_optimizer(params.items(), config(**published)), params, steps=1)
+    assert all(torch.isfinite(param).all() for param in params.values())
+    assert not any(torch.equal(param, before[name]) for name, param in params.items())

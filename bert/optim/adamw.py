@@ -2,6 +2,8 @@
 
 p <- p - lr (m / (sqrt(v) + eps) + decay p). With bias correction this is torch.optim.AdamW up to
 rounding; without it, the optimizer of the original BERT and of the published fine-tuning recipes.
+Composer's DecoupledAdamW (MosaicBERT) multiplies the decay by lr / peak lr instead of lr: its 1e-5
+at a peak of 5e-4 is a `weight_decay` of 0.02 here.
 
 Source: Loshchilov and Hutter, 2019, algorithm 2.
 """

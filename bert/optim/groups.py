@@ -53,5 +53,11 @@ def make_optimizer(
     Raises:
         OptimizerError: A parameter is not fp32.
     """
-    groups = parameter_groups(named_parameters, config.weight_decay)
+    return optimizer_of_groups(parameter_groups(named_parameters, config.weight_decay), config)
+
+
+def optimizer_of_groups(
+    groups: list[dict[str, Any]], config: LambConfig | AdamWConfig
+) -> MomentOptimizer:
+    """As `make_optimizer`, for groups that are made already; a group may be empty."""
     return Lamb(groups, config) if isinstance(config, LambConfig) else AdamW(groups, config)

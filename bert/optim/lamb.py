@@ -5,13 +5,18 @@ u = m / (sqrt(v) + eps) + decay p,   p <- p - lr r u,   r = |p| / |u|, or 1 if a
 | variant | bias correction | trust ratio |
 | --- | --- | --- |
 | nvidia | yes | where weight decay is not 0 |
+| habana | yes | where weight decay is not 0 |
 | intel | no | where weight decay is not 0 |
 | mlperf | yes | where the group is one that decays, even with a decay of 0 |
 
-Scaling the gradient by its global norm, which nvidia and mlperf do first, is `clip_by_global_norm`.
+apex's FusedLAMB is nvidia; fast_bert's and NVIDIA's LAMB of MLPerf are nvidia, the former without
+clipping. Norms are per tensor of this model, whose query, key and value are three, and the ratio
+has no bounds. Scaling the gradient by its global norm, which all but Intel do before the moments
+see it, is `clip_by_global_norm`; it acts on the sum over all ranks (MLPerf's code can also clip
+each rank's own gradient before the sum).
 
-Source: You et al., 2020, algorithm 2; NVIDIA's FusedLAMB, Intel's lamb.py and MLPerf's
-lamb_optimizer_v1.py for the differences.
+Source: You et al., 2020, algorithm 2; NVIDIA's FusedLAMB, Habana's and Intel's lamb.py and
+MLPerf's lamb_optimizer_v1.py for the differences.
 """
 
 from collections.abc import Iterable

@@ -6,14 +6,25 @@ waits for the device and a saved state loads with `weights_only=True`.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from bert.checkpoints.checkpoint import load_optimizer, optimizer_tensors
 
 
 class OptimizerError(ValueError):
     """Parameters that an optimizer cannot hold."""
+
+
+class HasGroups(Protocol):
+    """An optimizer, sharded or not: what the learning rate and the counter are set on."""
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Parameter groups with keys `lr` and `step`, among others."""
 
 
 class Tensors(NamedTuple):
@@ -88,6 +99,22 @@ class MomentOptimizer(torch.optim.Optimizer, ABC):
         for group, settings in zip(self.param_groups, own, strict=True):
             group.update(settings)
 
+    def tensors(self, model: nn.Module) -> dict[str, Tensor]:
+        """Moments for a checkpoint, `<key>:<parameter name>`; they share the optimizer's memory."""
+        return optimizer_tensors(model, self)
+
+    def load(self, model: nn.Module, tensors: dict[str, Tensor], folder: Path) -> None:
+        """Takes what `tensors` gave; the step counter is set on the groups.
+
+        Raises:
+            CheckpointError: A tensor belongs to no parameter, or some parameter has none.
+        """
+        load_optimizer(model, self, tensors, folder)
+
+    def forget(self) -> None:
+        """Drops the moments, as if no step had been taken; the counters stay."""
+        self.state.clear()
+
     @abstractmethod
     def update(self, group: dict[str, Any], tensors: Tensors) -> None:
         """Changes moments and parameters in place; `group["step"]` is the 1-based step."""
@@ -133,7 +160,7 @@ def direction(group: dict[str, Any], tensors: Tensors, *, bias_correction: bool)
     return list(denominator)
 
 
-def reset_step(optimizer: torch.optim.Optimizer) -> None:
+def reset_step(optimizer: HasGroups) -> None:
     """Starts a phase: moments are kept, the counter and with it bias correction start again.
 
     This is the phase switch of NVIDIA's, Habana's and gpauloski's recipes.
@@ -142,7 +169,7 @@ def reset_step(optimizer: torch.optim.Optimizer) -> None:
         group["step"] = 0
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
+def set_learning_rate(optimizer: HasGroups, value: float) -> None:
     """Sets the learning rate of every group for the next step."""
     for group in optimizer.param_groups:
         group["lr"] = value
