@@ -1,33 +1,38 @@
 """Checkpoints: a folder a step, whole or absent, that no code runs from.
 
-| file                    | content                                                             |
-|-------------------------|---------------------------------------------------------------------|
-| `model.safetensors`     | parameters by name                                                  |
-| `optimizer.safetensors` | the optimizer's tensors, `<key>:<parameter name>`                   |
-| `state.json`            | format, version, phase, step, vocabulary, model section, who made it |
+| file                         | content                                                      |
+|------------------------------|--------------------------------------------------------------|
+| `model.safetensors`          | parameters by name                                           |
+| `optimizer.safetensors`      | the optimizer's tensors, `<key>:<parameter name>`            |
+| `preconditioner.safetensors` | K-FAC's tensors; only where there are some                   |
+| `state.json`                 | format, version, files (bytes and crc32 of each), phase,     |
+|                              | step, vocabulary, model section, who made it                 |
 
-`state.json` has `format` "bert-checkpoint" and `version` 1. A folder is written beside its place,
-fsynced and renamed, so a name without a leading dot is a whole checkpoint. Random numbers and the
-data position are functions of the step and need no file.
+`state.json` has `format` "bert-checkpoint" and `version` 2; version 1 had no `files` and no
+preconditioner, and is read, too. A folder is written beside its place, fsynced and renamed, so a
+name without a leading dot is a whole checkpoint. Random numbers and the data position are functions
+of the step and need no file.
 """
 
 import json
-import logging
 import re
-import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from bert.checkpoints.tensor_file import Receipt, TensorFileError, read_tensors, write_tensors
 from bert.manifest import atomic_directory, sha256_file
 
-logger = logging.getLogger(__name__)
+# Tensors of a checkpoint by file, without the suffix, and by name in it.
+Parts = Mapping[str, Mapping[str, Tensor]]
 
-_FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
+_ALWAYS = ("model", "optimizer")
+_PARTS = (*_ALWAYS, "preconditioner")
+_FORMAT = "bert-checkpoint"
+_VERSION = 2
 
 
 class CheckpointError(ValueError):
@@ -39,26 +44,26 @@ class Checkpoint(NamedTuple):
 
     model: dict[str, Tensor]
     optimizer: dict[str, Tensor]
+    preconditioner: dict[str, Tensor]  # empty without K-FAC
     state: dict[str, Any]
 
 
-def save_checkpoint(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]
-) -> None:
+def write_checkpoint(folder: Path, parts: Parts, state: Mapping[str, Any]) -> None:
     """Writes a checkpoint to `folder`; an OSError (a full disk) leaves no trace of it.
 
     Args:
         folder: Its place; an older checkpoint there is replaced.
-        model: Whose parameters and buffers are written.
-        optimizer: Whose state is written.
+        parts: Tensors of `model`, `optimizer` and, if there are any, `preconditioner`.
         state: Plain data for `state.json`.
     """
     with atomic_directory(folder) as temporary:
-        weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-        save_file(weights, temporary / "model.safetensors", {"format": "pt"})
-        save_file(optimizer_tensors(model, optimizer), temporary / "optimizer.safetensors")
-        head = {"format": "bert-checkpoint", "version": 1}
-        text = json.dumps(head | state, indent=2, sort_keys=True)
+        files = {
+            _file(part): write_tensors(temporary / _file(part), parts[part])._asdict()
+            for part in _PARTS
+            if part in _ALWAYS or parts.get(part)
+        }
+        head = {"format": _FORMAT, "version": _VERSION, "files": files}
+        text = json.dumps(dict(state) | head, indent=2, sort_keys=True, allow_nan=False)
         (temporary / "state.json").write_text(text + "\n", "utf-8")
 
 
@@ -66,25 +71,78 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     """Reads a checkpoint.
 
     Raises:
-        CheckpointError: A file is missing, damaged or of another format.
+        CheckpointError: A file is missing, damaged or of another format; names it.
     """
-    missing = [name for name in _FILES if not (folder / name).exists()]
+    state = read_state(folder)
+    receipts = _receipts(folder, state)
+    missing = [name for name in receipts if not (folder / name).exists()]
     if missing:
-        raise CheckpointError(
-            f"{folder} lacks {', '.join(missing)}; it is no checkpoint of this project. "
-            "Run the rule `pretrain` again."
-        )
+        raise _lacks(folder, missing)
+    tensors: dict[str, dict[str, Tensor]] = {}
+    for name, receipt in receipts.items():
+        try:
+            tensors[name] = read_tensors(folder / name, receipt)
+        except TensorFileError as error:
+            raise _damaged(folder / name, str(error)) from None
+    model, optimizer, preconditioner = (tensors.get(_file(part), {}) for part in _PARTS)
+    return Checkpoint(model, optimizer, preconditioner, state)
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """What `state.json` of a checkpoint says.
+
+    Raises:
+        CheckpointError: It is missing, damaged or of another format.
+    """
+    file = folder / "state.json"
+    if not file.exists():
+        raise _lacks(folder, [file.name])
     try:
-        state: dict[str, Any] = json.loads((folder / "state.json").read_text("utf-8"))
-        tensors = [load_file(folder / name) for name in _FILES[:2]]
-    except (json.JSONDecodeError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{folder} is damaged ({error}); delete it and run the rule `pretrain` again."
-        ) from None
+        state = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise _damaged(file, f"is not JSON ({error})") from None
+    if not isinstance(state, dict):
+        raise _damaged(file, f"holds {str(state)[:40]}, expected an object")
     found = state.get("format"), state.get("version")
-    if found != ("bert-checkpoint", 1):
-        raise CheckpointError(f"{folder} is {found}; expected ('bert-checkpoint', 1).")
-    return Checkpoint(tensors[0], tensors[1], state)
+    if found[0] != _FORMAT or found[1] not in range(1, _VERSION + 1):
+        raise CheckpointError(
+            f"{folder} is {found}; expected ('{_FORMAT}', 1 to {_VERSION}). Use it with the "
+            "release of this project that wrote it, or run the rule `pretrain` again."
+        )
+    return state
+
+
+def _receipts(folder: Path, state: dict[str, Any]) -> dict[str, Receipt | None]:
+    """The files of tensors that a checkpoint is made of."""
+    always = {_file(part): None for part in _ALWAYS}
+    if state["version"] == 1:
+        return dict(always)
+    known = {_file(part) for part in _PARTS}
+    files = state.get("files")
+    try:
+        receipts = {name: Receipt(**files[name]) for name in files}  # type: ignore[index, union-attr]
+    except (TypeError, KeyError):
+        receipts = {}
+    if not always.keys() <= receipts.keys() <= known:
+        raise _damaged(folder / "state.json", f"has files {str(files)[:80]}")
+    return dict(receipts)
+
+
+def _file(part: str) -> str:
+    return f"{part}.safetensors"
+
+
+def _lacks(folder: Path, missing: list[str]) -> CheckpointError:
+    return CheckpointError(
+        f"{folder} lacks {', '.join(missing)}; it is no checkpoint of this project. "
+        "Run the rule `pretrain` again."
+    )
+
+
+def _damaged(file: Path, how: str) -> CheckpointError:
+    return CheckpointError(
+        f"{file} is damaged: it {how}. Delete {file.parent} and run the rule `pretrain` again."
+    )
 
 
 def check_checkpoint(folder: Path, state: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -175,15 +233,11 @@ def list_steps(running: Path) -> list[int]:
     return sorted(int(m[1]) for name in names if (m := re.fullmatch(r"step-(\d{8})", name)))
 
 
-def prune(running: Path, keep_last: int, keep_every: int | None) -> None:
-    """Deletes running checkpoints that are neither among the newest nor at a kept multiple."""
-    steps = list_steps(running)
-    for step in steps[:-keep_last]:
-        if not keep_every or step % keep_every:
-            shutil.rmtree(step_folder(running, step))
-            logger.info("deleted the running checkpoint of step %d", step)
-
-
 def checkpoint_digests(folder: Path) -> dict[str, str]:
     """sha256 of the tensors' files; equal training gives equal digests."""
-    return {name: sha256_file(folder / name) for name in _FILES[:2]}
+    files = [folder / _file(part) for part in _PARTS]
+    return {
+        file.name: sha256_file(file)
+        for part, file in zip(_PARTS, files, strict=True)
+        if part in _ALWAYS or file.exists()
+    }

@@ -22,7 +22,8 @@ class CheckpointConfig(Section):
         "Running checkpoints at multiples of this step are kept, too; null = none.", ge=1
     )
     asynchronous: bool = knob(
-        "Whether files are written beside the training, from a copy in memory, or in between."
+        "Whether files are written beside the training, from a copy in host memory (as large as a "
+        "checkpoint: 12 bytes a parameter), or in between."
     )
 
 
@@ -31,10 +32,14 @@ class ResultConfig(Section):
 
     weights: Literal["last", "best", "average"] = knob(
         "last: of the last step (published); best: of the evaluation with the lowest held-out "
-        "loss; average: mean of the weights at `average_last` steps, the last one included."
+        "loss; average: mean of the weights at `average_last` steps, with the moments of the last."
     )
     average_last: int | None = knob("Weights averaged; null unless weights: average.", ge=2)
-    average_every: int | None = knob("Steps between them; null unless weights: average.", ge=1)
+    average_every: int | None = knob(
+        "The averaged steps are the last one and the multiples of this number before it; null "
+        "unless weights: average.",
+        ge=1,
+    )
 
     @model_validator(mode="after")
     def _numbers_belong_to_average(self) -> Self:
