@@ -95,13 +95,6 @@ class Recipe(Section):
         """Fine-tuning tasks by name."""
         return {name: section for name, section in self.finetune.items() if section is not None}
 
-    @property
-    def launcher(self) -> str:
-        """The command in front of the pretraining script on this machine."""
-        if self.runtime.launch.processes == 1:
-            return "python"
-        return f"torchrun --standalone --nproc-per-node {self.runtime.launch.processes}"
-
     def task_texts(self) -> list[str]:
         """Manifests of the fetch items whose texts the filter looks for, for the graph."""
         if self.filter is None or self.filter.contamination is None:
@@ -158,6 +151,17 @@ class Recipe(Section):
         """Final checkpoint of the phase before, if there is one, for the graph."""
         before = int(phase) - 1
         return [f"<results>/pretrain/phase{before}/checkpoint"] if before else []
+
+    def given_weights(self, phase: str) -> list[str]:
+        """Manifest of the fetch item with a phase's first weights, if given, for the graph."""
+        section = self.pretrain.phase1 if phase == "1" else self.pretrain.phase2
+        if section is None or section.weights_from is None:
+            return []
+        return [f"<results>/fetch/{section.weights_from}.json"]
+
+    def model_export(self) -> list[str]:
+        """Manifest of the export for transformers, for the graph; none if its BERT has no such."""
+        return ["<results>/export/manifest.json"] if self.model.norm == "post" else []
 
     def shard_jobs(self) -> range:
         """Numbers of the shard jobs of a phase; never more than shards, one if they are given."""
@@ -227,6 +231,7 @@ class Recipe(Section):
             "evaluate": phases,
             "finetune": self.runs(),
             "score": self.runs(),
+            "export": [""] * len(self.model_export()),
         }
 
     def _jobs_from_text(self, phases: list[str], held_out: list[str]) -> dict[str, list[str]]:
@@ -270,14 +275,25 @@ class Recipe(Section):
                 "encode.phase2 and pretrain.phase2 must both be there or both be null; one is not."
             )
         problems += self._objective_problems()
-        if self.pretrain.phase1.start != "random":
-            problems.append("pretrain.phase1.start is previous; phase 1 has none: write random.")
+        problems += self._start_problems()
         problems += self._given_problems()
+        problems += self._execution_problems()
         if not self.sources and self.shard.given is None:
             problems.append("extract has no source; name at least one text source.")
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+    def _execution_problems(self) -> list[str]:
+        """K-FAC reads the linear maps through hooks, which compiled and traced blocks leave out."""
+        execution = self.runtime.execution
+        phases = {"phase1": self.pretrain.phase1, "phase2": self.pretrain.phase2}
+        return [
+            f"pretrain.{name}.kfac needs runtime.execution eager or lazy, but it is {execution}; "
+            "change one of the two."
+            for name, phase in phases.items()
+            if phase is not None and phase.kfac is not None and execution in ("graph", "trace")
+        ]
 
     def _name_problems(self) -> list[str]:
         known = {name for name, items in self.fetch.items() if items}
@@ -291,7 +307,9 @@ class Recipe(Section):
             wanted |= {f"finetune.{name}.train": task.train, f"finetune.{name}.dev": task.dev}
         if self.vocab.kind == "given":
             wanted["vocab.raw"] = self.vocab.raw
+        phases = {"phase1": self.pretrain.phase1, "phase2": self.pretrain.phase2}
         for key, item in (
+            *((f"pretrain.{n}.weights_from", p.weights_from) for n, p in phases.items() if p),
             ("split.held_out.list", self.split.held_out.list),
             ("split.train_list", self.split.train_list),
         ):
@@ -318,6 +336,37 @@ class Recipe(Section):
             problems.append(
                 f"vocab.kind is {self.vocab.kind}, but the shards are given; give the vocabulary "
                 "that they were made with (vocab.kind: given)."
+            )
+        return problems
+
+    def _start_problems(self) -> list[str]:
+        start, second = self.pretrain.phase1.start, self.pretrain.phase2
+        problems = []
+        if start not in ("random", "given"):
+            problems.append(
+                f"pretrain.phase1.start is {start}, but no phase goes before it; write random, or "
+                "given with weights_from."
+            )
+        if second is not None and second.start == "continued":
+            problems += self._continuation_problems(self.pretrain.phase1, second)
+        return problems
+
+    def _continuation_problems(self, first: PhaseConfig, second: PhaseConfig) -> list[str]:
+        """A phase that takes over moments and step goes on in the schedule, too."""
+        ends = [phase.schedule.total_steps for phase in (first, second)]
+        begins = second.schedule.steps_before
+        whole = first.steps + second.steps
+        problems = []
+        if begins != first.steps:
+            problems.append(
+                f"pretrain.phase2.schedule.steps_before is {begins}, but its start is continued, "
+                f"after the {first.steps} steps of phase 1; write {first.steps}."
+            )
+        if ends[0] != ends[1] or ends[0] is None or ends[0] < whole:
+            problems.append(
+                f"schedule.total_steps is {ends[0]} in phase 1 and {ends[1]} in phase 2, whose "
+                "start is continued; write the same number in both, at least the "
+                f"{whole} steps of the two."
             )
         return problems
 

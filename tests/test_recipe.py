@@ -7,7 +7,7 @@ import yaml
 
 from bert.config import ConfigError
 from bert.manifest import ROOT
-from bert.recipe import SCHEMA, Recipe, check_recipe, main, schema
+from bert.recipe import SCHEMA, check_recipe, main, schema
 
 CONFIG = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
 RECIPES = sorted((ROOT / "config" / "recipes").glob("*.yaml"))
@@ -131,6 +131,47 @@ def test_a_first_phase_cannot_go_on_from_a_previous_one():
         check_with(pretrain={"phase1": {"start": "previous"}})
 
 
+@pytest.mark.parametrize("start", ["continued", "weights"])
+def test_no_start_in_phase_1_goes_on_from_a_phase(start):
+    with pytest.raises(ConfigError, match=f"phase1.start is {start}, but no phase goes before it"):
+        check_with(pretrain={"phase1": {"start": start}})
+
+
+def test_given_weights_are_a_fetch_item_and_an_input_of_the_graph():
+    given = {"phase1": {"start": "given", "weights_from": "weights"}}
+    recipe = check_with(fetch={"weights": [{"location": "a"}]}, pretrain=given)
+
+    assert recipe.given_weights("1") == ["<results>/fetch/weights.json"]
+    assert recipe.given_weights("2") == []
+    with pytest.raises(ConfigError, match=r"phase1.weights_from is 'weights', which `fetch` does"):
+        check_with(pretrain=given)
+    with pytest.raises(ConfigError, match=r"weights_from is None with start given"):
+        check_with(pretrain={"phase1": {"start": "given"}})
+
+
+def test_one_schedule_over_both_phases_must_be_the_same_in_both():
+    total = {"schedule": {"total_steps": 8601}}
+    second = {"start": "continued", "schedule": {"total_steps": 8601, "steps_before": 7038}}
+    check_with(pretrain={"phase1": total, "phase2": second})
+
+    with pytest.raises(ConfigError) as caught:
+        check_with(pretrain={"phase2": {"start": "continued", "schedule": {"total_steps": 9000}}})
+
+    text = str(caught.value)
+    assert "phase2.schedule.steps_before is 0, but its start is continued, after the 7038" in text
+    assert "total_steps is None in phase 1 and 9000 in phase 2" in text
+    assert "at least the 8601 steps of the two" in text
+
+
+def test_a_network_that_transformers_does_not_have_is_no_target():
+    recipe = check_with(model={"norm": "pre"})
+
+    assert recipe.model_export() == []
+    assert recipe.jobs()["export"] == []
+    assert check_recipe(CONFIG).model_export() == ["<results>/export/manifest.json"]
+    assert check_recipe(CONFIG).jobs()["export"] == [""]
+
+
 def test_a_recipe_without_text_is_refused():
     with pytest.raises(ConfigError, match="extract has no source"):
         check_with(extract={"wikipedia": None})
@@ -150,9 +191,7 @@ def test_null_drops_a_source_a_task_and_a_phase():
 
 
 def test_a_mistyped_key_with_null_is_refused():
-    with pytest.raises(
-        ConfigError, match=r"keep_evry is not a known key; did you mean"
-    ):
+    with pytest.raises(ConfigError, match=r"keep_evry is not a known key; did you mean"):
         check_with(runtime={"checkpoint": {"keep_evry": None}})
 
 
@@ -217,14 +256,6 @@ def test_stored_masks_that_nobody_stores_are_refused():
 def test_settings_of_another_objective_are_refused_with_their_section():
     with pytest.raises(ConfigError, match=r"encode.phase1: overlap is 3, but only full_sentences"):
         check_with(encode={"phase1": {"overlap": 3}})
-
-
-@pytest.mark.parametrize(("processes", "command"), [(1, "python"), (4, "--nproc-per-node 4")])
-def test_several_processes_are_started_by_torchrun(processes, command):
-    recipe = check_with(runtime={"launch": {"processes": processes}})
-
-    assert recipe.launcher.endswith(command)
-    assert isinstance(recipe, Recipe)
 
 
 def test_lists_weights_and_task_texts_must_name_what_there_is():

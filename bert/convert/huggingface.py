@@ -8,7 +8,8 @@
 | tokenizer.json, tokenizer_config.json, special_tokens_map.json | the tokenizer |
 | README.md | model card: shape, parameters, provenance |
 
-Parameter names are ours as they stand, so nothing is renamed on the way out. On the way in, bare
+Parameter names are ours as they stand, so nothing is renamed on the way out. Fixed positions become
+an ordinary table there; a network with `norm: pre` is refused. On the way in, bare
 names (`embeddings...`), gamma and beta, and stored copies of the tied matrix are understood;
 anything else that does not fit is refused. No file is unpickled.
 """
@@ -89,9 +90,15 @@ def export_folder(
         Counts: `parameters` and `tensors` written.
 
     Raises:
-        HuggingFaceError: The weights are not those of `config` and the vocabulary.
+        HuggingFaceError: The weights are not those of `config` and the vocabulary, or the network
+            is one that transformers' BERT is not.
         VocabError: The vocabulary is damaged.
     """
+    if config.norm != "post":
+        raise HuggingFaceError(
+            f"model.norm is {config.norm}; transformers' BERT has LayerNorm after each sum only "
+            "(post), so this model cannot be exported. Its checkpoint is fine-tuned as it is."
+        )
     words = load_vocabulary(vocabulary)
     _check_shapes(state, _shapes(config, words.size), "the checkpoint")
     weights = {name: _true_rows(name, state[name], words.size) for name in sorted(state)}
@@ -235,7 +242,9 @@ def _config_in(
         )
     section = {key: values[key] for key in _SAME_KEYS} | {
         "hidden_act": _ACTIVATION_IN[values["hidden_act"]],
+        "positions": "learned",
         "position_init": "normal",
+        "norm": "post",
         "vocab_multiple": vocab_multiple,
         "next_sentence": next_sentence,
     }

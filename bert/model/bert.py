@@ -4,19 +4,24 @@ Parameter names and maths are those of the published BERT as `transformers` name
 checkpoint needs no renaming on the way out or in. Query, key and value stay separate parameters
 because LAMB's trust ratio is taken per tensor.
 
-Source: Devlin et al., 2019 (post-LayerNorm encoder); names checked against transformers.
+Source: Devlin et al., 2019 (`norm: post`, LayerNorm after each sum with the residual). `norm: pre`
+has it at the head of each branch, and once more after the last layer: Xiong et al., 2020, as in
+IntelLabs' academic-budget-bert (encoder_ln_mode pre-ln); names as in transformers'
+RobertaPreLayerNorm. Both names and maths are checked against transformers.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from bert.model.attention import Backend, Sequences, attend, default_backend
 from bert.model.config import ModelConfig, padded_vocab_size
 from bert.model.dropout import Dropout
+from bert.model.positions import FixedPositions, sinusoids
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -41,6 +46,13 @@ class Encoded(NamedTuple):
     pooled: Tensor | None
 
 
+def _norm_if(config: ModelConfig, place: Literal["pre", "post"]) -> nn.Module:
+    """LayerNorm at a place that has one in the `place` arrangement, and nothing in the other."""
+    if config.norm != place:
+        return nn.Identity()
+    return nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+
 class BertEmbeddings(nn.Module):
     """Sum of token, position and segment embeddings, then LayerNorm and dropout."""
 
@@ -48,7 +60,10 @@ class BertEmbeddings(nn.Module):
         super().__init__()
         rows = padded_vocab_size(vocab_size, config.vocab_multiple)
         self.word_embeddings = nn.Embedding(rows, config.hidden_size)
-        self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
+        places = (config.max_position_embeddings, config.hidden_size)
+        self.position_embeddings = (
+            nn.Embedding(*places) if config.positions == "learned" else FixedPositions(*places)
+        )
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = Dropout(config.hidden_dropout_prob)
@@ -89,13 +104,13 @@ class BertSelfAttention(nn.Module):
 
 
 class BertResidual(nn.Module):
-    """Linear map, dropout, sum with the residual, LayerNorm."""
+    """Linear map, dropout, sum with the residual; LayerNorm if that comes last."""
 
     def __init__(self, config: ModelConfig, in_features: int) -> None:
         super().__init__()
         self.dense = nn.Linear(in_features, config.hidden_size)
         self.dropout = Dropout(config.hidden_dropout_prob)
-        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.LayerNorm = _norm_if(config, "post")
 
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:
         """[T, in_features] and residual [T, D] to [T, D]."""
@@ -104,30 +119,32 @@ class BertResidual(nn.Module):
 
 
 class BertAttention(nn.Module):
-    """Self-attention and its residual block."""
+    """Self-attention and its residual block; LayerNorm first if that comes first."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        self.LayerNorm = _norm_if(config, "pre")
         self.self = BertSelfAttention(config)
         self.output = BertResidual(config, config.hidden_size)
 
     def forward(self, hidden: Tensor, sequences: Sequences) -> Tensor:
         """[T, D] to [T, D]."""
-        out: Tensor = self.output(self.self(hidden, sequences), hidden)
+        out: Tensor = self.output(self.self(self.LayerNorm(hidden), sequences), hidden)
         return out
 
 
 class BertIntermediate(nn.Module):
-    """First half of the feed-forward block: linear map and activation."""
+    """First half of the feed-forward block: LayerNorm if that is first, linear map, activation."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        self.LayerNorm = _norm_if(config, "pre")
         self.dense = nn.Linear(config.hidden_size, config.intermediate_size)
         self.activation = ACTIVATIONS[config.hidden_act]
 
     def forward(self, hidden: Tensor) -> Tensor:
         """[T, D] to [T, intermediate_size]."""
-        return self.activation(self.dense(hidden))
+        return self.activation(self.dense(self.LayerNorm(hidden)))
 
 
 class BertLayer(nn.Module):
@@ -152,11 +169,16 @@ class BertEncoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.layer = nn.ModuleList(BertLayer(config) for _ in range(config.num_hidden_layers))
+        self.checkpointing = False
 
     def forward(self, hidden: Tensor, sequences: Sequences) -> Tensor:
         """[T, D] to [T, D]."""
         for layer in self.layer:
-            hidden = layer(hidden, sequences)
+            if self.checkpointing and torch.is_grad_enabled():
+                # Draws the same dropout again: the generator is set back for the second time.
+                hidden = checkpoint(layer, hidden, sequences, use_reentrant=False)
+            else:
+                hidden = layer(hidden, sequences)
         return hidden
 
 
@@ -187,6 +209,7 @@ class BertModel(nn.Module):
         super().__init__()
         self.embeddings = BertEmbeddings(config, vocab_size)
         self.encoder = BertEncoder(config)
+        self.LayerNorm = _norm_if(config, "pre")
         self.pooler = BertPooler(config) if pooler else None
 
     def forward(
@@ -201,7 +224,7 @@ class BertModel(nn.Module):
             sequences: Borders of the sequences.
         """
         embedded = self.embeddings(input_ids, segment_ids, position_ids)
-        hidden = self.encoder(embedded, sequences)
+        hidden = self.LayerNorm(self.encoder(embedded, sequences))
         return Encoded(hidden, self.pooler(hidden, sequences) if self.pooler else None)
 
 
@@ -212,25 +235,16 @@ def set_attention_backend(model: nn.Module, backend: Backend | None) -> None:
             module.backend = backend
 
 
-@torch.no_grad()
-def set_sinusoidal_positions(table: Tensor, amplitude: float) -> None:
-    """Fills a position table [P, D] with sinusoids of geometrically spaced wavelengths.
-
-    In such a table the way from one position to the next is the same linear map everywhere, so a
-    head that attends to the neighbour has one thing to learn instead of one for every position.
-
-    Source: Vaswani et al., 2017, section 3.5; wavelengths from 2 pi to 10,000 times that.
-    """
-    position = torch.arange(table.shape[0], dtype=torch.float64)[:, None]
-    half = (table.shape[1] + 1) // 2
-    rate = 10_000.0 ** -(torch.arange(half, dtype=torch.float64) / half)
-    waves = torch.stack([torch.sin(position * rate), torch.cos(position * rate)], dim=-1)
-    table.copy_(amplitude * waves.flatten(1)[:, : table.shape[1]])
+def set_activation_checkpointing(model: nn.Module, on: bool) -> None:
+    """Whether each layer's activations are computed again in the backward pass, not kept."""
+    for module in model.modules():
+        if isinstance(module, BertEncoder):
+            module.checkpointing = on
 
 
 @torch.no_grad()
 def initialize(
-    module: nn.Module, std: float, generator: torch.Generator, *, positions: str = "normal"
+    module: nn.Module, std: float, generator: torch.Generator, *, positions: str | None = "normal"
 ) -> None:
     """Sets all parameters to BERT's starting values, a function of `generator` alone.
 
@@ -242,7 +256,8 @@ def initialize(
         module: On the generator's device; the CPU, for weights that no device can change.
         std: Standard deviation, 0.02 in the paper.
         generator: Source of randomness.
-        positions: "normal" (published), or "sinusoidal" for the position table.
+        positions: "normal" (published), or "sinusoidal" for the position table; None if that is
+            not trained.
     """
     for name, parameter in module.named_parameters():
         owner = module.get_submodule(name.rpartition(".")[0])
@@ -253,4 +268,5 @@ def initialize(
         else:
             parameter.normal_(0.0, std, generator=generator)
             if positions == "sinusoidal" and name.endswith("position_embeddings.weight"):
-                set_sinusoidal_positions(parameter, _SINUSOID_PER_STD * std)
+                places, width = parameter.shape
+                parameter.copy_(sinusoids(places, width, _SINUSOID_PER_STD * std))

@@ -37,9 +37,18 @@ class ModelConfig(Section):
     initializer_range: float = knob(
         "Standard deviation of the normal distribution of initial weights; published 0.02.", gt=0
     )
-    position_init: Literal["normal", "sinusoidal"] = knob(
-        "Initial position table, trained in either case: normal (published), or sinusoids, from "
-        "which neighbours are found after far fewer steps."
+    positions: Literal["learned", "fixed"] = knob(
+        "Position table: learned (published), or fixed sinusoids, never trained (Vaswani et al., "
+        "2017)."
+    )
+    position_init: Literal["normal", "sinusoidal"] | None = knob(
+        "Start of a learned position table: normal (published), or sinusoids, from which "
+        "neighbours are found after far fewer steps; null with positions: fixed."
+    )
+    norm: Literal["post", "pre"] = knob(
+        "Place of LayerNorm: after each sum with the residual (post; published), or at the head of "
+        "each branch and after the last layer (pre; Xiong et al., 2020), which trains without or "
+        "with little warm-up. transformers' BERT has no pre: such a model is not exported."
     )
     layer_norm_eps: float = knob("Epsilon of LayerNorm; published 1e-12.", gt=0)
     vocab_multiple: int = knob(
@@ -50,6 +59,16 @@ class ModelConfig(Section):
     next_sentence: bool = knob(
         "Whether the model has the next-sentence head and its pooler (BERT: true, RoBERTa: false)."
     )
+
+    @model_validator(mode="after")
+    def _start_belongs_to_learned_positions(self) -> Self:
+        if (self.positions == "learned") != (self.position_init is not None):
+            expected = "normal or sinusoidal" if self.positions == "learned" else "null"
+            raise ValueError(
+                f"position_init is {self.position_init} with positions {self.positions}; write "
+                f"{expected}."
+            )
+        return self
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Self:
