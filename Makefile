@@ -8,8 +8,11 @@ DEMO := config/recipes/demo.yaml
 RECIPE ?= $(DEMO)
 RUN ?= results/demo
 PHASE ?= 1
+OUT ?= results/compare
+WHICH ?= newest
+HELD_OUT ?= $(firstword $(wildcard $(RUN)/encode/phase$(PHASE)/held_out.json $(RUN)/shard/phase$(PHASE)/held_out.json))
 
-.PHONY: help setup demo test test-all lint format schema plan inspect report snakemake-report dag docs clean
+.PHONY: help setup demo test test-all lint format schema plan inspect evaluate compare report snakemake-report dag docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -56,6 +59,15 @@ inspect: setup ## what training sees (RUN=results/demo PHASE=1 [OTHER=results/b]
 	    --phase-config $(RUN)/config/pretrain.phase$(PHASE).json --vocab $(RUN)/vocab \
 	    --shards $(RUN)/shard/phase$(PHASE)/[0-9]*.json \
 	    $(if $(OTHER),--compare $(OTHER)/shard/phase$(PHASE)/[0-9]*.json)
+
+evaluate: setup ## held-out losses of checkpoints (RUN=results/demo PHASE=1 WHICH=newest|all|<step> [HELD_OUT=...])
+	$(BIN)/python scripts/evaluate.py --config $(RUN)/config/evaluate.json \
+	    --runtime $(RUN)/config/runtime.json --running $(RUN)/pretrain/phase$(PHASE) \
+	    --which $(WHICH) --held-out $(HELD_OUT) \
+	    --output $(RUN)/evaluate/phase$(PHASE)/checkpoints.json
+
+compare: setup ## curves and equality of runs (RUN="results/a results/b" [OUT=results/compare])
+	$(BIN)/python -m bert.report.compare $(RUN) --output $(OUT)
 
 report: setup ## the report page of a recipe (RECIPE=...), and what it needs
 	$(SNAKEMAKE) --configfile $(RECIPE)

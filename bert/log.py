@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from bert import leash
 logger = logging.getLogger(__name__)
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_BETWEEN = " | "
 
 
 class _LogFile(logging.FileHandler):
@@ -82,22 +84,29 @@ class Progress:
         self._tenth = 10 * start // max(total, 1)
         self._bar: tqdm[Any] | None = None
         if sys.stderr.isatty():
-            form = "{desc} {percentage:3.0f}% |{bar:24}| {n_fmt}/{total_fmt} {postfix}"
-            self._bar = tqdm(total=total, initial=start, desc=name, bar_format=form, leave=True)
+            width = min(24, max(6, (_columns() - 72) // 2))
+            self._form = f"{{desc}} {{percentage:3.0f}}% |{{bar:{width}}}| {{n_fmt}}/{{total_fmt}}"
+            self._taken = len(f"{name} 100% |{'':{width}}| {total}/{total}{_BETWEEN}")
+            self._bar = tqdm(total=total, initial=start, desc=name, bar_format=self._form)
 
     def eta_s(self, step: int) -> float:
         """Seconds left at the mean speed since the start of this process."""
         done = step - self._start
         elapsed = time.monotonic() - self._began
-        return elapsed / done * (self._total - step) if done else float("nan")
+        return elapsed / done * (self._total - step) if done > 0 else float("nan")
 
     def update(self, step: int, text: Callable[[], str], *, log: bool) -> None:
-        """Shows `text()` at `step`; `log` also writes it to the log file."""
+        """Shows `text()` at `step`; `log` also writes it to the log file.
+
+        Of a text in parts, with ` | ` between them, a bar shows the first ones that fit.
+        """
         line = f"{self._name} step {step}/{self._total} | {text()}" if log or self._bar else ""
         if log:
             logger.info("%s", line)
         if self._bar is not None:
-            self._bar.set_postfix_str(text(), refresh=False)
+            shown = _fitting(text(), _columns() - 1 - self._taken)
+            # Not as a postfix, before which tqdm sets a comma.
+            self._bar.bar_format = self._form + _BETWEEN + re.sub("[{}]", r"\g<0>\g<0>", shown)
             self._bar.update(step - self._bar.n)
         elif 10 * step // max(self._total, 1) > self._tenth:
             self._tenth = 10 * step // max(self._total, 1)
@@ -107,6 +116,24 @@ class Progress:
         """Ends the bar."""
         if self._bar is not None:
             self._bar.close()
+
+
+def _columns() -> int:
+    """Width of the terminal; 80 where it does not say."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except OSError:
+        return 80
+
+
+def _fitting(text: str, width: int) -> str:
+    first, *others = text.split(_BETWEEN)
+    shown = first
+    for part in others:
+        if len(shown) + len(_BETWEEN) + len(part) > width:
+            break
+        shown += _BETWEEN + part
+    return shown
 
 
 def human_time(seconds: float) -> str:

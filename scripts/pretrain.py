@@ -1,31 +1,41 @@
 """pretrain: one phase of pretraining, resumable at any moment.
 
-In: the shards of the phase, held-out instances, the previous phase's checkpoint. Out: the phase's
-final checkpoint, metrics.jsonl and manifest. Running checkpoints stand beside, in running/.
+In: the shards of the phase, held-out instances, the vocabulary, the previous phase's checkpoint or
+given weights. Out: the phase's final checkpoint, metrics.jsonl and manifest. Running checkpoints
+stand beside, in running/.
 """
 
 import argparse
+import logging
 import shutil
 import sys
 from pathlib import Path
 
+from torch import nn
+
 from bert import log
-from bert.checkpoints.checkpoint import checkpoint_digests, list_steps, step_folder
+from bert.checkpoints.checkpoint import checkpoint_digests, list_steps
+from bert.checkpoints.result import hand_on
 from bert.config import load_section
+from bert.convert.given import load_given
 from bert.data.index import check_companion, open_corpus
+from bert.data.vocab import load_vocabulary
 from bert.devices.device import choose_device, describe_device, share_cores
-from bert.manifest import (
-    atomic_directory,
-    atomic_file,
-    code_digest,
-    sha256_json,
-    write_manifest,
-)
+from bert.fetch.fetched import fetched_files
+from bert.manifest import atomic_file, code_digest, sha256_file, sha256_json, write_manifest
 from bert.model.config import ModelConfig
-from bert.ranks.ranks import find_ranks, join, leave
+from bert.ranks.failing import failing
+from bert.ranks.ranks import Ranks, find_ranks, join, leave
+from bert.ranks.status import UNFINISHED
+from bert.train.around import Folders
 from bert.train.config import PhaseConfig, RuntimeConfig
-from bert.train.pretrain import Setup, build, pretrain
-from bert.train.stop import UNFINISHED, StopSignal
+from bert.train.opening import say_opening
+from bert.train.pretrain import pretrain
+from bert.train.progress import Progress
+from bert.train.setup import Setup, build
+from bert.train.stop import StopSignal
+
+logger = logging.getLogger("pretrain")
 
 
 def main() -> None:
@@ -33,46 +43,67 @@ def main() -> None:
     args = parse_args()
     ranks = find_ranks()
     log.setup(args.log if ranks.rank == 0 else None, rank=ranks.rank)
-    stop = StopSignal()
+    with failing(ranks, args.log):
+        finished = train(args, ranks)
+        leave(ranks)
+    sys.exit(0 if finished else UNFINISHED)
+
+
+def train(args: argparse.Namespace, ranks: Ranks) -> bool:
+    """Trains the phase as far as this job goes; whether it is finished."""
     runtime = load_section(RuntimeConfig, args.runtime)
+    stop = StopSignal(runtime.stop)
     share_cores()
     device = choose_device(runtime, ranks.local_rank)
-    join(ranks, device)
+    join(ranks, device, backend=runtime.launch.backend, timeout_s=runtime.launch.timeout_s)
     config = load_section(PhaseConfig, args.config)
     model_config = load_section(ModelConfig, args.model)
-    train, inputs = open_corpus(args.shards)
+    corpus, inputs = open_corpus(args.shards)
     held_out, held_out_inputs = open_corpus([args.held_out])
-    check_companion(held_out, train)
+    check_companion(held_out, corpus)
     inputs |= held_out_inputs
-    setup = Setup(args.phase, config, model_config, runtime, train, held_out, ranks, device)
-    previous = args.previous if config.start == "previous" else None
+    setup = Setup(args.phase, config, model_config, runtime, corpus, held_out, ranks, device)
+    previous = args.previous if config.start in ("previous", "continued", "weights") else None
     if previous:
         inputs |= {f"previous/{k}": v for k, v in checkpoint_digests(previous).items()}
+    if args.weights:
+        given = fetched_files(args.weights)
+        inputs |= {f"weights/{file.name}": sha256_file(file) for file in given}
     identity = [config.model_dump(), model_config.model_dump(), inputs, code_digest("pretrain")]
+    ranks.check_same("what is trained", sha256_json([identity, runtime.model_dump()]), device)
     running = args.output / "running" / sha256_json(identity)[:16]
-    model, optimizer = build(setup)
-    totals = pretrain(setup, model, optimizer, running=running, previous=previous, stop=stop)
-    if totals is None:
-        leave(ranks)
-        sys.exit(UNFINISHED)
-    if ranks.rank == 0:
-        parameters = sum(p.numel() for p in model.parameters())
-        finish(args, setup, running, inputs, totals | {"parameters": parameters})
-    leave(ranks)
+    learner = build(setup)
+    if args.weights:
+        load_given(given, learner.network, setup.identity())
+    if setup.is_first:
+        warn_of_others(running)
+        done = max(list_steps(running), default=0)
+        say_opening(setup, learner.network, load_vocabulary(args.vocab), done + 1)
+    progress = pretrain(setup, learner, Folders(running, args.output, previous, args.log), stop)
+    if progress is not None and setup.is_first:
+        finish(args, setup, running, inputs, progress, learner.network)
+    return progress is not None
+
+
+def warn_of_others(running: Path) -> None:
+    """Says that checkpoints of another configuration or code are not used."""
+    for other in sorted(running.parent.glob("*")) if running.parent.exists() else []:
+        if other != running and list_steps(other):
+            logger.warning(
+                "%s has checkpoints up to step %d of another configuration, other inputs or other "
+                "code; they are left alone, and this run begins anew",
+                other,
+                list_steps(other)[-1],
+            )
 
 
 def finish(
-    args: argparse.Namespace,
-    setup: Setup,
-    running: Path,
-    inputs: dict[str, str],
-    counts: dict[str, int],
-) -> None:
-    """Moves the last running checkpoint and the metrics to their places and writes the manifest."""
+    args: argparse.Namespace, setup: Setup, running: Path, inputs: dict[str, str],
+    progress: Progress, network: nn.Module,
+) -> None:  # fmt: skip
+    """Writes the phase's checkpoint, metrics and manifest, and deletes the running ones."""
     final = args.output / "checkpoint"
-    last = step_folder(running, list_steps(running)[-1])
-    with atomic_directory(final) as temporary:
-        shutil.copytree(last, temporary, dirs_exist_ok=True)
+    made_of = hand_on(running, progress.step, final, setup.config.result)
     with atomic_file(args.output / "metrics.jsonl") as temporary:
         shutil.copyfile(running / "metrics.jsonl", temporary)
     write_manifest(
@@ -80,10 +111,14 @@ def finish(
         stage="pretrain",
         config={"phase": setup.config.model_dump(), "model": setup.model.model_dump()},
         inputs=inputs,
-        counts=counts,
+        counts=progress.totals
+        | {"parameters": sum(p.numel() for p in network.parameters())}
+        | {"rollbacks": progress.guard.rollbacks},
         outputs=[*final.iterdir(), args.output / "metrics.jsonl"],
         device=describe_device(setup.device, setup.runtime) | {"ranks": setup.ranks.world},
         checkpoint=checkpoint_digests(final),
+        result={"weights": setup.config.result.weights, "steps": made_of},
+        samples_digest=progress.samples_digest,
     )
     shutil.rmtree(running)
 
@@ -99,7 +134,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--held-out", type=Path, required=True, help="manifest of encode, or of shard"
     )
+    parser.add_argument("--vocab", type=Path, required=True, help="folder of the vocabulary")
     parser.add_argument("--previous", type=Path, help="checkpoint of the previous phase")
+    parser.add_argument("--weights", type=Path, help="manifest of the fetch item of first weights")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--log", type=Path)
     return parser.parse_args()

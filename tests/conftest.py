@@ -13,7 +13,7 @@ from bert.data.shards import Instances, ShardInfo
 from bert.model.config import ModelConfig
 from bert.ranks.ranks import Ranks
 from bert.train.config import PhaseConfig, RuntimeConfig
-from bert.train.pretrain import Setup
+from bert.train.setup import Setup
 from tests.web import Site, serving
 
 VOCAB = 50
@@ -30,7 +30,9 @@ MODEL = {
     "max_position_embeddings": 32,
     "type_vocab_size": 2,
     "initializer_range": 0.02,
+    "positions": "learned",
     "position_init": "normal",
+    "norm": "post",
     "layer_norm_eps": 1e-12,
     "vocab_multiple": 8,
     "next_sentence": True,
@@ -53,6 +55,7 @@ RUNTIME = {
         "launcher": "torchrun",
         "processes": 1,
         "hosts": None,
+        "backend": "auto",
         "options": "",
         "timeout_s": 300,
     },
@@ -76,7 +79,16 @@ PHASE = {
     "budget_hours": None,
     "learning_rate": 1e-3,
     "learning_rate_scaling": "none",
-    "schedule": {"name": "polynomial", "warmup_proportion": 0.25, "degree": 0.5},
+    "schedule": {
+        "name": "polynomial",
+        "warmup_proportion": 0.25,
+        "warmup_steps": None,
+        "warmup_start": 0,
+        "degree": 0.5,
+        "end_factor": 0.0,
+        "steps_before": 0,
+        "total_steps": None,
+    },
     "optimizer": {
         "name": "lamb",
         "variant": "nvidia",

@@ -1,3 +1,4 @@
+import math
 import os
 
 import pytest
@@ -10,9 +11,9 @@ from bert.model.bert import (
     BertSelfAttention,
     initialize,
     set_attention_backend,
-    set_sinusoidal_positions,
 )
 from bert.model.config import ModelConfig, padded_vocab_size
+from bert.model.positions import FixedPositions, sinusoids
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 transformers = pytest.importorskip("transformers")
@@ -29,7 +30,9 @@ SMALL = {
     "max_position_embeddings": 16,
     "type_vocab_size": 2,
     "initializer_range": 0.02,
+    "positions": "learned",
     "position_init": "normal",
+    "norm": "post",
     "layer_norm_eps": 1e-12,
     "vocab_multiple": 8,
     "next_sentence": True,
@@ -185,11 +188,122 @@ def test_heads_that_do_not_divide_the_width_are_refused():
 def test_sinusoidal_positions_shift_by_one_linear_map():
     """Each pair (sin, cos) turns by a fixed angle from one position to the next: the products of
     neighbours are the same everywhere."""
-    table = torch.nn.Parameter(torch.zeros(40, 16))
-    set_sinusoidal_positions(table, 0.1)
+    table = sinusoids(40, 16, 0.1)
 
     neighbours = (table[:-1] * table[1:]).sum(1)
 
     assert torch.allclose(neighbours, neighbours[0].expand(39), atol=1e-6)
     assert torch.allclose(table[0, :4], torch.tensor([0.0, 0.1, 0.0, 0.1]))
     assert table.abs().max() <= 0.1
+
+
+@pytest.mark.parametrize("width", [6, 7])
+def test_fixed_positions_are_the_published_formula(width):
+    """Vaswani et al., 2017, section 3.5, value by value."""
+    table = FixedPositions(9, width)(torch.tensor([8, 3]))
+
+    for row, position in zip(table, (8, 3), strict=True):
+        for column in range(width):
+            angle = position / 10_000 ** (2 * (column // 2) / width)
+            wave = math.cos(angle) if column % 2 else math.sin(angle)
+            assert row[column].item() == pytest.approx(wave, abs=1e-6)
+
+
+def test_fixed_positions_are_no_parameter_but_stand_in_the_checkpoint(stream):
+    model = make(positions="fixed", position_init=None)
+    name = "embeddings.position_embeddings.weight"
+
+    assert name not in dict(model.named_parameters())
+    assert torch.equal(model.state_dict()[name], sinusoids(16, 48))
+    learned = make()
+    assert learned.state_dict().keys() == model.state_dict().keys()
+    learned.load_state_dict(model.state_dict())
+    torch.testing.assert_close(learned(*stream).hidden, model(*stream).hidden, atol=0, rtol=0)
+    model(*stream).hidden.square().sum().backward()
+    assert all(p.grad is not None for n, p in model.named_parameters() if "pooler" not in n)
+
+
+def test_a_start_of_positions_that_are_not_learned_is_refused():
+    with pytest.raises(ConfigError, match="position_init is normal with positions fixed; write nu"):
+        config(positions="fixed")
+    with pytest.raises(ConfigError, match="position_init is None with positions learned; write no"):
+        config(position_init=None)
+
+
+def test_layer_norm_first_equals_the_formula_written_out():
+    """One layer, one head, one sequence, from the weights alone; Xiong et al., 2020, figure 1b."""
+    model = make(norm="pre", num_hidden_layers=1, num_attention_heads=1)
+    state = {name: tensor.double() for name, tensor in model.state_dict().items()}
+    ids = torch.tensor([4, 9, 2, 7])
+    segments, positions = torch.tensor([0, 0, 1, 1]), torch.arange(4)
+
+    def linear(x, name):
+        return x @ state[f"{name}.weight"].T + state[f"{name}.bias"]
+
+    def norm(x, name):
+        centred = x - x.mean(1, keepdim=True)
+        scaled = centred / (centred.square().mean(1, keepdim=True) + 1e-12).sqrt()
+        return scaled * state[f"{name}.weight"] + state[f"{name}.bias"]
+
+    rows = ("word", ids), ("token_type", segments), ("position", positions)
+    x = sum(state[f"embeddings.{kind}_embeddings.weight"][index] for kind, index in rows)
+    x = norm(x, "embeddings.LayerNorm")
+    layer = "encoder.layer.0"
+    inner = norm(x, f"{layer}.attention.LayerNorm")
+    q, k, v = (linear(inner, f"{layer}.attention.self.{n}") for n in ("query", "key", "value"))
+    context = torch.softmax(q @ k.T / math.sqrt(48), dim=1) @ v
+    x = x + linear(context, f"{layer}.attention.output.dense")
+    inner = linear(norm(x, f"{layer}.intermediate.LayerNorm"), f"{layer}.intermediate.dense")
+    inner = inner * 0.5 * (1 + torch.erf(inner / math.sqrt(2)))
+    x = norm(x + linear(inner, f"{layer}.output.dense"), "LayerNorm")
+
+    hidden, pooled = model(ids, segments, positions, sequences_of([4]))
+
+    torch.testing.assert_close(hidden.double(), x, atol=1e-5, rtol=1e-5)
+    expected = torch.tanh(linear(x[:1], "pooler.dense"))
+    torch.testing.assert_close(pooled.double(), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_layer_norm_first_equals_transformers_with_gradients(stream):
+    """RobertaPreLayerNorm, which has the same names; its positions start at 1 after the padding."""
+    model = make(norm="pre")
+    shape = transformers.RobertaPreLayerNormConfig(
+        vocab_size=32, hidden_size=48, num_hidden_layers=2, num_attention_heads=4,
+        intermediate_size=80, max_position_embeddings=16, type_vocab_size=2, pad_token_id=0,
+        layer_norm_eps=1e-12,
+    )  # fmt: skip
+    theirs = transformers.RobertaPreLayerNormModel(shape).eval()
+    theirs.load_state_dict(model.state_dict(), strict=True)
+    batch, real = padded(stream)
+    longest = max(LENGTHS)
+    batch["position_ids"] = torch.arange(longest).expand(len(LENGTHS), longest)
+    weight = torch.randn(sum(LENGTHS), 48, generator=torch.Generator().manual_seed(3))
+
+    out = theirs(**batch)
+    ((out.last_hidden_state[real] * weight).sum() + out.pooler_output.square().sum()).backward()
+    hidden, pooled = model(*stream)
+    ((hidden * weight).sum() + pooled.square().sum()).backward()
+
+    torch.testing.assert_close(hidden, out.last_hidden_state[real], atol=1e-5, rtol=1e-5)
+    expected = dict(theirs.named_parameters())
+    assert expected.keys() == dict(model.named_parameters()).keys()
+    for name, param in model.named_parameters():
+        if name != "embeddings.position_embeddings.weight":  # theirs gives padding's row none
+            torch.testing.assert_close(param.grad, expected[name].grad, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("norm", ["post", "pre"])
+def test_the_linear_maps_of_a_layer_are_leaf_modules(norm):
+    """A preconditioner finds them by type and puts hooks on them."""
+    model = make(norm=norm, num_hidden_layers=1)
+
+    found = [n for n, m in model.encoder.layer[0].named_modules() if type(m) is torch.nn.Linear]
+
+    attention = ["self.query", "self.key", "self.value", "output.dense"]
+    expected = [f"attention.{name}" for name in attention] + ["intermediate.dense", "output.dense"]
+    assert found == expected
+
+
+def test_weights_of_one_place_of_layer_norm_do_not_load_into_the_other():
+    with pytest.raises(RuntimeError, match=r"Missing key.*attention\.LayerNorm\.weight"):
+        make(norm="pre").load_state_dict(make().state_dict())

@@ -1,3 +1,5 @@
+import importlib.util
+
 import numpy as np
 import pytest
 import torch
@@ -6,7 +8,6 @@ from bert.config import check
 from bert.data.batches import read_steps
 from bert.devices.device import (
     _to_device,
-    autocast,
     choose_device,
     describe_device,
     probe_flops,
@@ -15,7 +16,6 @@ from bert.devices.device import (
 )
 from bert.model.config import ModelConfig
 from bert.train.config import RuntimeConfig
-from bert.train.pretrain import _reading
 from tests.conftest import MODEL, RUNTIME
 
 LARGE = ModelConfig(
@@ -50,13 +50,34 @@ def test_cuda_without_a_device_is_refused():
         choose_device(runtime(device="cuda"), 0)
 
 
+@pytest.mark.parametrize("kind", ["xpu", "hpu"])
+def test_an_accelerator_that_is_not_here_is_refused(kind):
+    with pytest.raises(ValueError, match=f"runtime.device is {kind}, but"):
+        choose_device(runtime(device=kind), 0)
+
+
+def test_auto_takes_the_cpu_where_there_is_no_accelerator():
+    if torch.accelerator.is_available():
+        pytest.skip("this machine has an accelerator")
+
+    assert choose_device(runtime(device="auto"), 0) == torch.device("cpu")
+
+
+def test_ipex_that_is_not_installed_is_refused():
+    if importlib.util.find_spec("intel_extension_for_pytorch"):
+        pytest.skip("it is installed here")
+
+    with pytest.raises(ValueError, match="ipex is true, but intel_extension_for_pytorch is not"):
+        choose_device(runtime(ipex=True), 0)
+
+
 def test_cpu_is_taken_when_asked_for():
     assert choose_device(runtime(device="cpu"), 3) == torch.device("cpu")
 
 
 def test_a_micro_batch_arrives_with_its_lengths(make_setup):
     setup = make_setup()
-    micro = next(iter(read_steps(setup.train, range(1, 2), _reading(setup)))).micro_batches[0]
+    micro = next(iter(read_steps(setup.train, range(1, 2), setup.reading()))).micro_batches[0]
 
     batch = to_device(micro, torch.device("cpu"))
 
@@ -64,16 +85,6 @@ def test_a_micro_batch_arrives_with_its_lengths(make_setup):
     assert sum(batch.sequences.lengths) == len(batch.input_ids)
     assert batch.masked_lm_ids.tolist() == micro.masked_lm_ids.tolist()
     assert batch.next_sentence_labels.tolist() == micro.next_sentence_labels.tolist()
-
-
-@pytest.mark.parametrize(
-    ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)]
-)
-def test_precision_is_that_of_the_matrix_products(precision, dtype):
-    with autocast(runtime(precision=precision), torch.device("cpu")):
-        product = torch.ones(2, 2) @ torch.ones(2, 2)
-
-    assert product.dtype == dtype
 
 
 def test_the_probe_and_the_description_are_of_this_machine():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bert.checkpoints.checkpoint import save_checkpoint
+from bert.checkpoints.checkpoint import optimizer_tensors, write_checkpoint
 from bert.config import check
 from bert.data.vocab import load_vocabulary, write_vocabulary
 from bert.manifest import read_manifest, sha256_file, write_json
@@ -37,7 +37,8 @@ def run_folder(tmp_path):
     optimizer = make_optimizer(model.named_parameters(), check(AdamWConfig, ADAMW, where="test"))
     digest = load_vocabulary(tmp_path / "vocab").sha256
     state = {"model": MODEL, "vocabulary_sha256": digest, "step": 1}
-    save_checkpoint(tmp_path / "pretrain/phase1/checkpoint", model, optimizer, state)
+    parts = {"model": model.state_dict(), "optimizer": optimizer_tensors(model, optimizer)}
+    write_checkpoint(tmp_path / "pretrain/phase1/checkpoint", parts, state)
     return tmp_path
 
 

@@ -16,7 +16,7 @@ from bert.train.finetune import (
     predict,
     total_steps,
 )
-from bert.train.pretrain import build
+from bert.train.setup import build
 from tests.conftest import ADAMW, MODEL, RUNTIME, VOCAB
 
 SECTION = {
@@ -27,7 +27,16 @@ SECTION = {
     "epochs": 3,
     "batch": 8,
     "learning_rate": 3e-3,
-    "schedule": {"name": "linear", "warmup_proportion": 0.1, "degree": None},
+    "schedule": {
+        "name": "linear",
+        "warmup_proportion": 0.1,
+        "warmup_steps": None,
+        "warmup_start": 0,
+        "degree": None,
+        "end_factor": 0.0,
+        "steps_before": 0,
+        "total_steps": None,
+    },
     "optimizer": ADAMW,
     "task": {"format": "mrpc", "layout": "glue", "max_seq_length": 32},
 }
@@ -156,7 +165,7 @@ def test_a_stream_is_laid_out_by_hand():
 
 
 def test_pretrained_weights_reach_the_encoder(make_setup):
-    pretrained, _ = build(make_setup())
+    pretrained = build(make_setup()).network
 
     model = build_model("sentence", 2, CONFIG, VOCAB, tuning(), pretrained.state_dict())
 
@@ -165,10 +174,22 @@ def test_pretrained_weights_reach_the_encoder(make_setup):
 
 
 def test_weights_of_another_shape_are_refused(make_setup):
-    pretrained, _ = build(make_setup(model={"intermediate_size": 64}))
+    pretrained = build(make_setup(model={"intermediate_size": 64})).network
 
     with pytest.raises(StateError, match="does not fit the model"):
         build_model("sentence", 2, CONFIG, VOCAB, tuning(), pretrained.state_dict())
+
+
+def test_fp16_scales_the_loss_and_skips_what_overflows():
+    """The norm of the scaled gradient would be 65,536 times as large."""
+    _, exact = trained("sentence", tuning())
+    _, half = trained("sentence", tuning(runtime={"precision": "fp16"}))
+
+    assert half[0]["loss"] == pytest.approx(exact[0]["loss"], rel=0.01)
+    norms = [line["gradient_norm"] for line in half]
+    assert norms[0] is None or norms[0] == pytest.approx(exact[0]["gradient_norm"], rel=0.05)
+    assert sum(norm is not None for norm in norms) > len(norms) / 2
+    assert half[-1]["loss"] == pytest.approx(exact[-1]["loss"], abs=0.2)
 
 
 def test_a_loss_that_is_not_finite_is_refused():

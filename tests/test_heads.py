@@ -31,7 +31,9 @@ SMALL = {
     "max_position_embeddings": 16,
     "type_vocab_size": 2,
     "initializer_range": 0.02,
+    "positions": "learned",
     "position_init": "normal",
+    "norm": "post",
     "layer_norm_eps": 1e-12,
     "vocab_multiple": 8,
     "next_sentence": True,
@@ -215,3 +217,15 @@ def test_missing_or_unknown_weights_are_refused(change, message):
         state["bert.encoder.layer.2.output.dense.bias"] = torch.zeros(48)
     with pytest.raises(StateError, match=message):
         load_encoder(make(BertForSpan), state)
+
+
+def test_an_encoder_with_layer_norm_first_is_taken_over_with_its_last_one():
+    pretrained = make(BertForPretraining, norm="pre")
+    model = make(BertForSpan, norm="pre", seed=2)
+
+    fresh = load_encoder(model, pretrained.state_dict())
+
+    assert fresh == ("qa_outputs.bias", "qa_outputs.weight")
+    assert torch.equal(model.bert.LayerNorm.weight, pretrained.bert.LayerNorm.weight)
+    with pytest.raises(StateError, match=r"first bert\.LayerNorm\.bias: expected no such weight"):
+        load_encoder(make(BertForSpan), pretrained.state_dict())

@@ -31,7 +31,9 @@ SMALL = {
     "max_position_embeddings": 16,
     "type_vocab_size": 2,
     "initializer_range": 0.02,
+    "positions": "learned",
     "position_init": "normal",
+    "norm": "post",
     "layer_norm_eps": 1e-12,
     "vocab_multiple": 8,
     "next_sentence": True,
@@ -94,6 +96,26 @@ def test_exported_model_computes_the_same_in_transformers(export, activation):
     torch.testing.assert_close(ours.nsp_logits, theirs.seq_relationship_logits, **close)
     assert loaded.config.attention_probs_dropout_prob == 0.2
     assert loaded.config.pad_token_id == 0
+
+
+def test_fixed_positions_become_an_ordinary_table(export):
+    fixed = {"positions": "fixed", "position_init": None}
+    model = make(**fixed)
+    folder, _ = export(model, **fixed)
+    ids, segments = torch.tensor([2, 5, 6, 3]), torch.tensor([0] * 4)
+
+    theirs = load(transformers.BertForPreTraining, folder)(ids[None], token_type_ids=segments[None])
+
+    ours = model(ids, segments, torch.arange(4), sequences_of([4]), torch.arange(4))
+    torch.testing.assert_close(ours.mlm_logits, theirs.prediction_logits[0], atol=1e-5, rtol=1e-5)
+    imported = read_folder(folder, vocab_multiple=8)
+    assert imported.config.positions == "learned"
+    assert torch.equal(imported.state[TABLE][:VOCAB], model.state_dict()[TABLE][:VOCAB])
+
+
+def test_layer_norm_first_is_not_exported(export):
+    with pytest.raises(HuggingFaceError, match=r"model.norm is pre; transformers' BERT has LayerN"):
+        export(make(norm="pre"), norm="pre")
 
 
 def test_auto_model_takes_the_encoder(export):

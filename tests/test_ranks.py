@@ -1,58 +1,65 @@
 import pytest
 import torch
 
-from bert.ranks.ranks import Ranks, find_ranks, join, leave
+from bert.ranks.backends import choose_backend
+from bert.ranks.ranks import Ranks, join, leave
+from bert.ranks.status import HUNG, joint_status, shell_status
 
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize(
-    ("environment", "expected"),
-    [
-        ({}, Ranks(0, 1, 0)),
-        ({"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}, Ranks(3, 8, 1)),
-        (
-            {
-                "OMPI_COMM_WORLD_RANK": "2",
-                "OMPI_COMM_WORLD_SIZE": "4",
-                "OMPI_COMM_WORLD_LOCAL_RANK": "0",
-            },
-            Ranks(2, 4, 0),
-        ),
-        ({"SLURM_PROCID": "5", "SLURM_NTASKS": "6", "SLURM_LOCALID": "1"}, Ranks(5, 6, 1)),
-        ({"SLURM_PROCID": "5"}, Ranks(0, 1, 0)),
-    ],
-    ids=["alone", "torchrun", "mpirun", "srun", "half a launcher"],
-)
-def test_the_launcher_is_recognised_by_its_variables(environment, expected):
-    assert find_ranks(environment) == expected
-
-
-def test_torchrun_inside_a_slurm_job_wins():
-    """srun starts torchrun, and torchrun starts the ranks: the inner launcher decides."""
-    environment = {"SLURM_PROCID": "1", "SLURM_NTASKS": "2", "RANK": "7", "WORLD_SIZE": "8"}
-
-    assert find_ranks(environment) == Ranks(7, 8, 0)
-
-
 def test_ranks_without_a_meeting_point_are_refused(monkeypatch):
-    monkeypatch.delenv("MASTER_ADDR", raising=False)
-    monkeypatch.delenv("MASTER_PORT", raising=False)
+    for name in ("MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
 
-    with pytest.raises(
-        ValueError, match="2 ranks were started without MASTER_ADDR and MASTER_PORT"
-    ):
+    with pytest.raises(ValueError, match="set MASTER_ADDR and MASTER_PORT to the first machine"):
         join(Ranks(0, 2, 0), CPU)
 
 
 def test_one_rank_alone_needs_no_process_group():
     ranks = Ranks(0, 1, 0)
+    weights = torch.ones(2)
 
     join(ranks, CPU)
     ranks.barrier()
-    ranks.sum_gradients([])
+    ranks.check_same("the configuration", "abc", CPU)
+    ranks.broadcast_([weights])
     leave(ranks)
 
     assert ranks.sum([1.5, 2.0], CPU) == [1.5, 2.0]
+    assert ranks.first([1.5, 2.0], CPU) == [1.5, 2.0]
     assert ranks.any(True, CPU)
     assert not ranks.any(False, CPU)
+    assert weights.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(("backend", "device"), [("auto", "cpu"), ("gloo", "cpu"), ("gloo", "xpu")])
+def test_cpus_meet_in_gloo_and_so_does_who_asks_for_it(backend, device):
+    assert choose_backend(backend, torch.device(device)) == "gloo"
+
+
+def test_a_backend_that_torch_lacks_is_refused():
+    with pytest.raises(ValueError, match=r"backend is mpi, .* a torch that was built with mpi"):
+        choose_backend("mpi", CPU)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "joint"),
+    [
+        ([], 0),
+        ([0, 0], 0),
+        ([75, 75], 75),
+        ([0, 75], 75),
+        ([75, 143], 75),  # torchrun ended the second one when the first had left
+        ([75, 1], 1),
+        ([1, HUNG], 1),
+        ([143, 1, 143], 1),
+        ([0, 137], 137),
+    ],
+)
+def test_the_joint_status_is_that_of_the_first_real_failure(statuses, joint):
+    assert joint_status(statuses) == joint
+
+
+def test_signals_are_statuses_as_in_a_shell():
+    assert [shell_status(code) for code in (0, 1, -9, -15)] == [0, 1, 137, 143]

@@ -21,12 +21,13 @@ def test_values_come_in_the_order_of_steps_and_a_repeated_step_counts_once(tmp_p
     assert log.last_step == 3
 
 
-def test_null_values_and_other_kinds_are_left_out_and_counted(tmp_path):
+def test_null_values_are_left_out_and_other_kinds_are_events(tmp_path):
     train = {"kind": "train", "step": 1, "mfu": None}
     log = read_log(write_log(tmp_path, train, {"kind": "checkpoint", "step": 1}))
     assert log.values("train", "mfu") == []
     assert log.values("evaluate", "mlm_loss") == []
-    assert log.other == 1
+    assert log.events == [{"kind": "checkpoint", "step": 1}]
+    assert (log.count("checkpoint"), log.count("skip")) == (1, 0)
 
 
 @pytest.mark.parametrize(

@@ -248,3 +248,12 @@ def test_only_the_jobs_of_the_present_configuration_are_read(tmp_path):
 def test_a_job_of_the_configuration_without_a_receipt_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="no receipt of 'squad/pretrained/seed-99'"):
         read_run(build_run(tmp_path), {"score": ["squad/pretrained/seed-99"]})
+
+
+def test_a_stage_without_jobs_in_this_configuration_needs_no_receipt(tmp_path):
+    results = build_run(tmp_path)
+    (results / "export/manifest.json").unlink()
+
+    assert "export" not in read_run(results, {"export": []}).receipts
+    with pytest.raises(FileNotFoundError, match="the rule `export` writes it"):
+        read_run(results, {"export": [""]})

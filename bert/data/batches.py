@@ -224,10 +224,15 @@ def read_all(
     corpus: Corpus, *, micro_batch_tokens: int, masking: MaskingConfig | None, seed: int,
     limit: int | None, rank: int = 0, world: int = 1,
 ) -> Iterator[MicroBatch]:  # fmt: skip
-    """Yields this rank's share of the first `limit` instances once, in stored order."""
-    share = rank_share(min(corpus.num_instances, limit or corpus.num_instances), rank, world)
+    """Yields this rank's share of the first `limit` instances once, in stored order.
+
+    The instances are cut into micro-batches that do not depend on the ranks, as many in each as
+    surely fit, and every `world`-th is this rank's. So a model's results on them add up to the same
+    sums for any number of ranks.
+    """
+    count = min(corpus.num_instances, limit or corpus.num_instances)
     reading = Reading(seed, 0, 0, masking, micro_batch_tokens, rank, world)
-    at_once = max(1, _CHUNK_TOKENS // corpus.info.max_seq_length)
-    for start in range(0, len(share), at_once):
-        index = share[start : start + at_once]
+    each = max(1, micro_batch_tokens // corpus.info.max_seq_length)
+    for start in range(rank * each, count, world * each):
+        index = np.arange(start, min(start + each, count))
         yield from _read_samples(corpus, np.zeros_like(index), index, reading)

@@ -85,7 +85,10 @@ class Corpus:
         self.num_instances = int(self.counts.sum())
         self.num_tokens = num_tokens
         if not self.num_instances or info is None:
-            raise ValueError(f"{len(files)} shards hold no instance; run the rule `shard` again.")
+            first = f" (the first is {files[0].path})" if files else ""
+            raise ValueError(
+                f"{len(files)} shards{first} hold no instance; run the rule `shard` again."
+            )
         self.info, self._dialect = info, dialect
         self.first = np.concatenate([[0], np.cumsum(self.counts)])
         self._verified: set[int] = set()

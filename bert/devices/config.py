@@ -25,16 +25,31 @@ class ComputeConfig(Section):
         "eager; graph (torch.compile); trace (torch.jit.trace); lazy (operations collected and "
         "compiled at the end of a step: Habana's lazy mode, torch's lazy backend on a CPU)."
     )
-    ipex: bool = knob("Whether Intel's extension optimises model and optimizer (torch 2.8 only).")
+    ipex: bool = knob(
+        "Whether the CPU kernels of Intel's extension take the place of torch's (the extra `ipex`; "
+        "torch 2.8 only)."
+    )
     activation_checkpointing: bool = knob(
         "Whether a layer's activations are computed again in the backward pass, not kept: memory "
         "of one layer in place of all, a third more work."
     )
 
     @model_validator(mode="after")
-    def _precision_fits_device(self) -> Self:
+    def _device_can(self) -> Self:
+        """What depends on the machine is checked there, by `choose_device`."""
         if self.precision == "tf32" and self.device in ("cpu", "hpu"):
             raise ValueError(
                 f"precision is tf32 on device {self.device}, which has none; write bf32 or fp32."
             )
+        if self.execution == "lazy" and self.device in ("cuda", "xpu"):
+            raise ValueError(
+                f"execution is lazy on device {self.device}; only hpu and cpu have it. Write graph."
+            )
+        if self.execution == "lazy" and self.device == "cpu" and self.precision != "fp32":
+            raise ValueError(
+                f"execution is lazy on device cpu with precision {self.precision}; torch's lazy "
+                "backend has no autocast. Write fp32."
+            )
+        if self.ipex and self.device not in ("auto", "cpu"):
+            raise ValueError(f"ipex is true on device {self.device}; it is for CPUs. Write false.")
         return self

@@ -1,9 +1,10 @@
 """The one door to devices: choose one, describe it honestly, measure what it can do."""
 
+import importlib
+import logging
 import os
 import platform
 import time
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,9 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bert.data.batches import MicroBatch
+from bert.devices.accelerators import find_accelerator, lazy_device, make_current
 from bert.devices.config import ComputeConfig
+from bert.devices.instruction_set import limit_instruction_set
+from bert.devices.ipex import ipex_version, load_ipex
+from bert.devices.kernels import product_kernels
+from bert.devices.precision import FRACTION_BITS, autocast, product_bits, set_product_precision
 from bert.model.attention import Sequences
 from bert.model.config import ModelConfig
+
+logger = logging.getLogger(__name__)
 
 
 class DeviceBatch(NamedTuple):
@@ -41,21 +49,45 @@ def share_cores() -> None:
 
 
 def choose_device(config: ComputeConfig, local_rank: int) -> torch.device:
-    """The device of this rank, made current.
+    """The device of this rank, made current, and the arithmetic of this process as configured.
+
+    Call it before the first tensor of the process: an instruction set's ceiling comes too late
+    after that.
+
+    Args:
+        config: Device, precision, instruction set, execution, IPEX.
+        local_rank: Number of this rank on its machine; ranks share accelerators in turn.
+
+    Returns:
+        cpu, cuda:n, xpu:n or hpu; or `lazy`, torch's lazy device, for execution: lazy on a CPU.
 
     Raises:
-        ValueError: CUDA was asked for and there is none.
+        ValueError: This machine or this torch has not what was asked for.
     """
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            "runtime.device is cuda, but torch finds no CUDA device; use cpu or auto, or install "
-            "a CUDA build of torch."
-        )
-    if config.device == "cpu" or not torch.cuda.is_available():
-        return torch.device("cpu")
-    device = torch.device("cuda", local_rank % torch.cuda.device_count())
-    torch.cuda.set_device(device)
+    limit_instruction_set(config)
+    kind = find_accelerator(config) if config.device == "auto" else config.device
+    device = make_current(kind, config, local_rank)
+    if config.execution == "lazy":
+        device = lazy_device(device, config)
+    if config.ipex:
+        load_ipex(device)
+    set_product_precision(config, device)
+    _warn_if_rounded_otherwise(config, device)
     return device
+
+
+def _warn_if_rounded_otherwise(config: ComputeConfig, device: torch.device) -> None:
+    if config.precision not in ("tf32", "bf32"):
+        return
+    asked, got = FRACTION_BITS[config.precision], product_bits(config, device)
+    if got != asked:
+        logger.warning(
+            "runtime.precision is %s, whose matrix products keep %d bits of fraction, but here "
+            "they keep %d: this machine has no such product and computes more exactly instead.",
+            config.precision,
+            asked,
+            got,
+        )
 
 
 def to_device(batch: MicroBatch, device: torch.device) -> DeviceBatch:
@@ -74,27 +106,41 @@ def _to_device(array: NDArray[Any], device: torch.device) -> Tensor:
     return wide & (256**size - 1) if size > 1 and array.dtype.kind == "u" else wide
 
 
-def autocast(config: ComputeConfig, device: torch.device) -> AbstractContextManager[Any]:
-    """The context in which the model runs: bf16 matrix products, or nothing."""
-    if config.precision == "fp32":
-        return nullcontext()
-    return torch.autocast(device.type, torch.bfloat16)
-
-
 def describe_device(device: torch.device, config: ComputeConfig) -> dict[str, Any]:
-    """What computes, for the log and the manifest."""
-    if device.type == "cuda":
-        name, isa = torch.cuda.get_device_name(device), "CUDA"
-    else:
-        name, isa = _cpu_name(), torch.backends.cpu.get_cpu_capability()
-    return {
+    """What computes, asked for and got, for the log and the manifest; some milliseconds.
+
+    Returns:
+        device, name, threads, torch; `precision` as asked and `product_bits`, the bits of fraction
+        that matrix products keep (23 fp32, 10 tf32 and fp16, 7 bf16); on a CPU `instruction_set`
+        of torch's own kernels, `instruction_set_limit` as asked, and `product_kernels`, the
+        kernels of oneDNN and MKL that multiply matrices; execution, and versions of extensions.
+    """
+    described = {
         "device": device.type,
-        "name": name,
-        "instruction_set": isa,
+        "name": _device_name(device),
         "threads": torch.get_num_threads(),
         "precision": config.precision,
+        "product_bits": product_bits(config, device),
+        "execution": config.execution,
+        "activation_checkpointing": config.activation_checkpointing,
         "torch": torch.__version__,
     }
+    if device.type == "cpu":
+        described |= {
+            "instruction_set": torch.backends.cpu.get_cpu_capability(),
+            "instruction_set_limit": config.instruction_set,
+            "product_kernels": product_kernels(config),
+        }
+    if config.ipex:
+        described["ipex"] = ipex_version()
+    return described
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type in ("cpu", "lazy"):
+        return _cpu_name()
+    module = torch.get_device_module(device)
+    return str(module.get_device_name())
 
 
 def _cpu_name() -> str:
@@ -112,10 +158,12 @@ def probe_flops(device: torch.device, config: ComputeConfig) -> float:
     The best of a few short runs, some 50 ms in all on a CPU. It is a probe of this machine under
     its present load, not a data sheet.
     """
-    dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
     m, k, n = 2048, 1024, 1024
-    a = torch.ones(m, k, dtype=dtype, device=device)
-    b = torch.ones(n, k, dtype=dtype, device=device)
+    a, b = torch.ones(m, k, device=device), torch.ones(n, k, device=device)
+    with autocast(config, device):
+        # Casting is no part of the product.
+        dtype = torch.nn.functional.linear(a[:1], b).dtype
+    a, b = a.to(dtype), b.to(dtype)
     best = float("inf")
     for _ in range(4):
         _wait(device)
@@ -127,8 +175,11 @@ def probe_flops(device: torch.device, config: ComputeConfig) -> float:
 
 
 def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    """Until all that was started on the device has ended."""
+    if device.type == "lazy":
+        importlib.import_module("torch._lazy").mark_step()
+    elif device.type != "cpu":
+        torch.get_device_module(device).synchronize()
 
 
 def training_flops(

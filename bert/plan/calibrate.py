@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from bert.data.batches import MicroBatch, segments_and_positions
-from bert.devices.device import autocast, to_device
+from bert.devices.device import to_device
+from bert.devices.precision import autocast
 from bert.model.bert import initialize
 from bert.model.config import ModelConfig
 from bert.model.heads import BertForPretraining

@@ -158,7 +158,8 @@ def _task_rows(recipe: Recipe, speeds: Speeds, given: Mapping[str, float]) -> It
     runs = len(recipe.runs())
     yield Row("finetune", runs, 0.0, speed.peak_bytes, seconds * speeds.cores, seconds)
     yield Row("score", runs)
-    yield Row("export", 1, 4 * speed.parameters)
+    if recipe.model_export():
+        yield Row("export", 1, 4 * speed.parameters)
     yield Row("report", 1)
 
 

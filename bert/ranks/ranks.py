@@ -1,7 +1,10 @@
 """The one door to torch.distributed: which rank is this, and what do the ranks agree on."""
 
+import hashlib
 import os
-from collections.abc import Iterable, Sequence
+import signal
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -9,27 +12,27 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-# (rank, world size, local rank) as torchrun, srun and OpenMPI's mpirun name them.
-_LAUNCHERS = (
-    ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
-    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
-    ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
-)
-_BUCKET_ELEMENTS = 25 * 1024 * 1024 // 4
+from bert.ranks.backends import choose_backend
+from bert.ranks.launchers import find_launcher
+from bert.ranks.meeting import meeting_point
+from bert.ranks.status import STOP_SIGNALS
 
 
 class Ranks(NamedTuple):
-    """This process among all that train together."""
+    """This process among all that train together.
+
+    Every method is a meeting: all ranks call it, in the same order.
+    """
 
     rank: int
     world: int
     local_rank: int
 
     def sum(self, values: Sequence[float], device: torch.device) -> list[float]:
-        """Sums each value over all ranks, in double precision."""
+        """Sums each value over all ranks, in double precision; the same bits on every rank."""
         if self.world == 1:
             return list(values)
-        tensor = torch.tensor(values, dtype=torch.float64, device=device)
+        tensor = _doubles(values, device)
         dist.all_reduce(tensor)
         return [float(value) for value in tensor.tolist()]
 
@@ -37,25 +40,47 @@ class Ranks(NamedTuple):
         """Whether any rank says yes; all get the same answer."""
         return self.sum([float(flag)], device)[0] > 0
 
-    def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """Adds up the gradients of all ranks in place, in buckets of 25 MB.
+    def first(self, values: Sequence[float], device: torch.device) -> list[float]:
+        """Rank 0's values, on every rank; all ranks hand in equally many."""
+        if self.world == 1:
+            return list(values)
+        tensor = _doubles(values, device)
+        dist.broadcast(tensor, src=0)
+        return [float(value) for value in tensor.tolist()]
 
-        A parameter without a gradient on this rank contributes zeros, so that the ranks always
-        make the same calls.
+    def broadcast_(self, tensors: Sequence[Tensor], source: int = 0) -> None:
+        """Overwrites tensors with those of the rank `source`; same shapes and types on all."""
+        if self.world > 1:
+            works = [dist.broadcast(tensor, src=source, async_op=True) for tensor in tensors]
+            for work in works:
+                work.wait()
+
+    def check_same(self, what: str, value: str, device: torch.device) -> None:
+        """Makes sure that all ranks run the same thing; otherwise they would hang or diverge.
+
+        Args:
+            what: Name of the value for the message, such as "the configuration".
+            value: Text to compare, such as a digest.
+            device: Where the ranks meet.
+
+        Raises:
+            ValueError: Some ranks have another value; every rank raises it.
         """
         if self.world == 1:
             return
-        bucket: list[Tensor] = []
-        size = 0
-        for parameter in parameters:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-            bucket.append(parameter.grad)
-            size += parameter.grad.numel()
-            if size >= _BUCKET_ELEMENTS:
-                _sum_bucket(bucket)
-                bucket, size = [], 0
-        _sum_bucket(bucket)
+        digest = hashlib.sha256(value.encode()).digest()
+        mine = torch.frombuffer(bytearray(digest), dtype=torch.uint8).to(_meeting_device(device))
+        tensors = [torch.empty_like(mine) for _ in range(self.world)]
+        dist.all_gather(tensors, mine)
+        all_digests = [bytes(tensor.tolist()) for tensor in tensors]
+        (most, count), *_ = Counter(all_digests).most_common()
+        odd = [rank for rank, one in enumerate(all_digests) if one != most]
+        if odd:
+            raise ValueError(
+                f"{what} of {_name(odd)} differs from that of the other {count} "
+                f"(rank {self.rank} has {value!r}); all ranks must run the same. Give every "
+                "machine the same code, packages, configuration and files."
+            )
 
     def barrier(self) -> None:
         """Waits until every rank is here."""
@@ -63,48 +88,85 @@ class Ranks(NamedTuple):
             dist.barrier()
 
 
-def _sum_bucket(gradients: list[Tensor]) -> None:
-    if not gradients:
-        return
-    flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-    dist.all_reduce(flat)
-    pieces = torch.split(flat, [gradient.numel() for gradient in gradients])
-    for gradient, piece in zip(gradients, pieces, strict=True):
-        gradient.copy_(piece.view_as(gradient))
+def _doubles(values: Sequence[float], device: torch.device) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64, device=_meeting_device(device))
 
 
-def find_ranks(environment: dict[str, str] | None = None) -> Ranks:
-    """Rank, world size and local rank from the launcher's variables; (0, 1, 0) without one."""
-    variables = os.environ if environment is None else environment
-    for rank, world, local in _LAUNCHERS:
-        if rank in variables and world in variables:
-            return Ranks(int(variables[rank]), int(variables[world]), int(variables.get(local, 0)))
-    return Ranks(0, 1, 0)
+def _meeting_device(device: torch.device) -> torch.device:
+    """Where small numbers meet: other accelerators than CUDA may lack double precision."""
+    return device if device.type == "cuda" else torch.device("cpu")
 
 
-def join(ranks: Ranks, device: torch.device, *, timeout_s: float = 600) -> None:
-    """Joins the process group: nccl on CUDA, gloo elsewhere. Alone, it does nothing.
+def _name(ranks: list[int]) -> str:
+    return ("rank " if len(ranks) == 1 else "ranks ") + ", ".join(map(str, ranks))
+
+
+def find_ranks(environment: Mapping[str, str] | None = None) -> Ranks:
+    """Rank, world size and local rank from the launcher's variables; (0, 1, 0) without one.
+
+    Known are torchrun, OpenMPI's mpirun, PALS and MPICH's mpiexec (Intel MPI, too), and srun.
 
     Raises:
-        ValueError: The launcher named no meeting point.
+        ValueError: The variables are not a place among the ranks.
+    """
+    variables = os.environ if environment is None else environment
+    launcher = find_launcher(variables)
+    if launcher is None:
+        return Ranks(0, 1, 0)
+    names = (launcher.rank, launcher.world, launcher.local_rank)
+    texts = [variables[names[0]], variables[names[1]], variables.get(names[2], "0")]
+    if not all(text.isdigit() for text in texts) or int(texts[0]) >= int(texts[1]):
+        found = ", ".join(f"{name}={text}" for name, text in zip(names, texts, strict=True))
+        raise ValueError(
+            f"{launcher.name} set {found}; expected a rank from 0 and below the number of ranks. "
+            "Start the ranks anew, or unset these variables to run alone."
+        )
+    return Ranks(int(texts[0]), int(texts[1]), int(texts[2]))
+
+
+def join(
+    ranks: Ranks, device: torch.device, *, backend: str = "auto", timeout_s: float = 600
+) -> None:
+    """Joins the process group. Alone, it does nothing.
+
+    Args:
+        ranks: This process.
+        device: Its device.
+        backend: As `runtime.launch.backend`.
+        timeout_s: Seconds after which a meeting without all ranks is an error.
+
+    Raises:
+        ValueError: The launcher named no meeting point, or torch lacks the backend.
+        ConnectionError: The ranks did not find each other.
     """
     if ranks.world == 1:
         return
-    missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
-    if missing:
-        raise ValueError(
-            f"{ranks.world} ranks were started without {' and '.join(missing)}; start them with "
-            "torchrun, or set both variables to the address and a free port of the first node."
+    address, port = meeting_point(os.environ)
+    os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = address, str(port)
+    try:
+        dist.init_process_group(
+            choose_backend(backend, device),
+            rank=ranks.rank,
+            world_size=ranks.world,
+            timeout=timedelta(seconds=timeout_s),
         )
-    dist.init_process_group(
-        "nccl" if device.type == "cuda" else "gloo",
-        rank=ranks.rank,
-        world_size=ranks.world,
-        timeout=timedelta(seconds=timeout_s),
-    )
+    except (dist.DistNetworkError, dist.DistStoreError) as error:
+        raise ConnectionError(
+            f"rank {ranks.rank} of {ranks.world} did not meet the others at {address} port {port}: "
+            f"{str(error).splitlines()[0]} Set MASTER_ADDR to the first machine, reachable from "
+            "all, and MASTER_PORT to a free port of it."
+        ) from error
 
 
 def leave(ranks: Ranks) -> None:
-    """Leaves the process group."""
+    """Waits for all ranks and leaves the process group; a last act, from the main thread.
+
+    A launcher sends SIGTERM to the others when the first rank has ended with another status than
+    0. So all that is to be written must be written before, and signals to stop are ignored from
+    here on: they must not change the status of those who are about to end, too.
+    """
     if ranks.world > 1:
+        dist.barrier()
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
         dist.destroy_process_group()

@@ -1,8 +1,7 @@
 """What pretraining logged (`metrics.jsonl`), and its values as lines to draw.
 
-One JSON object a line. `kind` is "train" (loss, mlm_loss, nsp_loss, learning_rate, gradient_norm,
-tokens_per_s, sequences_per_s, step_time_s, mfu) or "evaluate" (mlm_loss, mlm_accuracy, nsp_loss,
-nsp_accuracy; shares of 1), both with `step`. A value may be null where it does not exist: no
+One JSON object a line; kinds, names and units stand in docs/training.md. "train" and "evaluate"
+lines are drawn, the others are events. A value may be null where it does not exist: no
 next-sentence task, no known peak of the device. A step that was logged again after a restart
 counts once, as logged last.
 """
@@ -27,11 +26,15 @@ class Log:
 
     Attributes:
         lines: Kind to step to the logged values, steps ascending.
-        other: Number of lines of other kinds, which are not drawn.
+        events: Lines of other kinds, which are not drawn, in their order.
     """
 
     lines: Mapping[str, Mapping[int, Mapping[str, Any]]]
-    other: int
+    events: Sequence[Mapping[str, Any]]
+
+    def count(self, kind: str) -> int:
+        """Number of events of a kind."""
+        return sum(event["kind"] == kind for event in self.events)
 
     @property
     def last_step(self) -> int:
@@ -70,17 +73,17 @@ def read_log(file: Path) -> Log:
     if not file.exists():
         raise FileNotFoundError(f"{file} is missing; the rule `pretrain` writes it.")
     lines: dict[str, dict[int, dict[str, Any]]] = {kind: {} for kind in _KINDS}
-    other = 0
+    events: list[dict[str, Any]] = []
     with file.open(encoding="utf-8") as stream:
         for number, text in enumerate(stream, start=1):
             line = _parse(text, f"{file}, line {number}")
             if line["kind"] in lines:
                 lines[line["kind"]][line["step"]] = line
             else:
-                other += 1
+                events.append(line)
     if not lines["train"]:
         raise LogError(f"{file} has no line of kind 'train'; run the rule `pretrain` again.")
-    return Log({kind: dict(sorted(found.items())) for kind, found in lines.items()}, other)
+    return Log({kind: dict(sorted(found.items())) for kind, found in lines.items()}, events)
 
 
 def curve_table(logs: Mapping[str, Log], kind: str) -> str:

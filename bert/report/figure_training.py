@@ -5,6 +5,7 @@ them; a line never crosses it.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import accumulate
 from xml.etree.ElementTree import Element
 
@@ -15,23 +16,17 @@ from bert.report.axes import (
     drawing,
     grid,
     heading,
-    polyline,
     text,
     ticks,
 )
 from bert.report.charts import Chart, Series
-from bert.report.curves import Stroke, thin
 from bert.report.markup import tag
 from bert.report.numbers import tick
 from bert.report.run import Run
+from bert.report.strokes import Line, dots, stroke, thinned
 
 _HEIGHT = 216.0
-_GROUPS_PER_UNIT = 0.6
 _LABEL_HEIGHT = 13.0
-_DOT_ROOM = 6.5
-
-
-_Line = list[list[tuple[float, float]]]
 
 
 def training_figure(run: Run, chart: Chart) -> Element | None:
@@ -39,7 +34,7 @@ def training_figure(run: Run, chart: Chart) -> Element | None:
     phases = run.phases()
     steps = [int(run.receipts["pretrain"][phase]["counts"]["steps"]) for phase in phases]
     starts = [0, *accumulate(steps)]
-    lines: list[_Line] = [
+    lines: list[Line] = [
         [
             [(start + x, y) for x, y in run.logs[phase].values(series.kind, series.name)]
             for phase, start in zip(phases, starts, strict=False)
@@ -84,50 +79,20 @@ def _borders(frame: Frame, phases: Sequence[str], starts: Sequence[int]) -> Elem
     return tag("g", *lines, *names)
 
 
-def _series(frame: Frame, series: Series, line: _Line, show: Callable[[float], str]) -> Element:
+def _series(frame: Frame, series: Series, line: Line, show: Callable[[float], str]) -> Element:
     if series.kind == "evaluate":
-        parts = [_dots(frame, points, show) for points in line if points]
+        say = partial(_say, show)
+        parts = [dots(frame, points, say) for points in line if points]
     else:
-        parts = [_stroke(frame, points) for points in line if points]
+        parts = [stroke(frame, points) for points in line if points]
     return tag("g", *parts, class_=series.colour)
 
 
-def _thinned(frame: Frame, points: list[tuple[float, float]]) -> Stroke:
-    """As many groups as the line's width can show."""
-    width = frame.x(points[-1][0]) - frame.x(points[0][0])
-    return thin(points, max(2, round(_GROUPS_PER_UNIT * width)))
+def _say(show: Callable[[float], str], step: float, value: float) -> str:
+    return f"step {step:.0f}: {show(value)}"
 
 
-def _stroke(frame: Frame, points: list[tuple[float, float]]) -> Element:
-    """A line through the means of neighbouring steps, over a band from their lowest to highest."""
-    stroke = _thinned(frame, points)
-    places = [(frame.x(x), frame.y(y)) for x, y in stroke.middle]
-    over = [(frame.x(x), frame.y(y)) for (x, _), y in zip(stroke.middle, stroke.high, strict=True)]
-    under = [(frame.x(x), frame.y(y)) for (x, _), y in zip(stroke.middle, stroke.low, strict=True)]
-    band = None
-    if stroke.low != stroke.high:
-        band = tag("path", d=polyline([*over, *reversed(under)]) + "Z", class_="area")
-    return tag("g", band, tag("path", d=polyline(places), class_="line"))
-
-
-def _dots(frame: Frame, points: list[tuple[float, float]], show: Callable[[float], str]) -> Element:
-    """Held-out points, joined by a light line; each tells its value when pointed at.
-
-    Where they would touch, the line stands for them and only the last is a dot.
-    """
-    places = [(frame.x(x), frame.y(y)) for x, y in points]
-    crowded = (places[-1][0] - places[0][0]) / len(places) < _DOT_ROOM
-    dots = [
-        tag("circle", tag("title", f"step {x:.0f}: {show(y)}"), cx=px, cy=py, r=2.8, class_="dot")
-        for (x, y), (px, py) in zip(points, places, strict=True)
-    ]
-    style = "line" if crowded else "line light"
-    return tag(
-        "g", tag("path", d=polyline(places), class_=style), *(dots[-1:] if crowded else dots)
-    )
-
-
-def _peak_labels(frame: Frame, line: _Line) -> Element:
+def _peak_labels(frame: Frame, line: Line) -> Element:
     """The highest value of each phase, above its place."""
     peaks = [max(points, key=lambda point: point[1]) for points in line if points]
     labels = [
@@ -137,7 +102,7 @@ def _peak_labels(frame: Frame, line: _Line) -> Element:
     return tag("g", *labels)
 
 
-def _end_labels(frame: Frame, chart: Chart, lines: Sequence[_Line]) -> Element:
+def _end_labels(frame: Frame, chart: Chart, lines: Sequence[Line]) -> Element:
     """The last value of each series, and its word if it has one, to the right of the plot."""
     ends = [
         (series, [points for points in line if points][-1])
@@ -145,7 +110,7 @@ def _end_labels(frame: Frame, chart: Chart, lines: Sequence[_Line]) -> Element:
         if any(line)
     ]
     last = [
-        _thinned(frame, points).middle[-1] if series.kind == "train" else points[-1]
+        thinned(frame, points).middle[-1] if series.kind == "train" else points[-1]
         for series, points in ends
     ]
     rows = max((2 if series.label else 1) for series, _ in ends)

@@ -88,7 +88,8 @@ def read_run(results: Path, jobs: Mapping[str, Sequence[str]] | None = None) -> 
     Args:
         results: `results/<run>`.
         jobs: Stage to the jobs that belong to the run as it is configured now; what an earlier
-            configuration left behind is not read. None takes every receipt there is.
+            configuration left behind is not read, and a stage without jobs needs no receipt.
+            None takes every receipt there is.
 
     Raises:
         FileNotFoundError: A stage left no receipt; names the rule that writes it.
@@ -98,6 +99,7 @@ def read_run(results: Path, jobs: Mapping[str, Sequence[str]] | None = None) -> 
     if not results.is_dir():
         raise RunError(f"{results} is not a folder; expected the run's folder, results/<run>.")
     optional = _OPTIONAL | (_FROM_TEXT if _has_given_shards(results) else frozenset())
+    optional |= {stage for stage, wanted in (jobs or {}).items() if not wanted}
     files = {
         stage: _find(results, stage, pattern, needed=stage not in optional)
         for stage, pattern in LAYOUT.items()
@@ -124,8 +126,8 @@ def read_run(results: Path, jobs: Mapping[str, Sequence[str]] | None = None) -> 
         ", ".join(f"{stage} {len(found)}" for stage, found in files.items()),
     )
     for phase, log in logs.items():
-        if log.other:
-            logger.info("%s: %d log lines of other kinds are not drawn", phase, log.other)
+        if log.events:
+            logger.info("%s: %d log lines of other kinds are not drawn", phase, len(log.events))
     read = [file for found in files.values() for file in found.values()] + benchmarks
     read += [file.with_name("metrics.jsonl") for file in files["pretrain"].values()]
     return Run(

@@ -7,6 +7,7 @@ from bert.report.markup import Child, tag
 from bert.report.numbers import NONE, fixed, percent, short, whole
 from bert.report.run import Run
 from bert.report.tables import figure, section, table
+from bert.report.training_words import events, handed_on, method
 
 _DEVICE = ("name", "device", "instruction_set", "precision", "threads", "ranks")
 
@@ -19,9 +20,7 @@ def training_section(run: Run, charts: Mapping[str, Element | None]) -> Element:
         charts: Name to drawing; None where nothing was logged.
     """
     missing = [name.replace("_", " ") for name, drawing in charts.items() if drawing is None]
-    results = tag(
-        "div", tag("h3", "After each phase"), _phase_table(run), *_devices(run), class_="two"
-    )
+    results = tag("div", tag("h3", "After each phase"), _phase_table(run), *_how(run), class_="two")
     note = tag("p", f"Not logged in this run: {', '.join(missing)}.", class_="note")
     return section(
         "training",
@@ -54,16 +53,22 @@ def _phase_table(run: Run) -> Element:
     return table(columns, rows, label="Held-out loss and accuracy of each phase")
 
 
-def _devices(run: Run) -> list[Element]:
-    """What the phases were trained on, a line for each device."""
-    found: dict[str, list[str]] = {}
+def _how(run: Run) -> list[Element]:
+    """What the phases were trained with, what they handed on, and what went wrong in them."""
+    words: dict[str, list[str]] = {}
     for phase, receipt in run.receipts["pretrain"].items():
-        if receipt.get("device"):
-            found.setdefault(_describe(receipt["device"]), []).append(phase)
-    return [
-        tag("p", tag("strong", ", ".join(phases)), f" on {words}.", class_="note")
-        for words, phases in found.items()
-    ]
+        config = receipt["config"].get("phase") or {}
+        device = f"on {_describe(receipt['device'])}" if receipt.get("device") else ""
+        weights = f"handed on {handed_on(config)}" if handed_on(config) else ""
+        for found in (" ".join(filter(None, [method(config), device])), weights):
+            if found:
+                words.setdefault(found, []).append(phase)
+    notes = [_note(", ".join(phases), found) for found, phases in words.items()]
+    return notes + [_note(phase, events(log)) for phase, log in run.logs.items() if events(log)]
+
+
+def _note(phases: str, words: str) -> Element:
+    return tag("p", tag("strong", phases), f" {words}.", class_="note")
 
 
 def _describe(device: Mapping[str, object]) -> str:

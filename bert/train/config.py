@@ -51,7 +51,7 @@ class RuntimeConfig(ComputeConfig):
 class EvaluationConfig(Section):
     """Section `pretrain.<phase>.evaluation`: held-out evaluations while training.
 
-    The last step of a phase always has one.
+    The last step of a phase always has one; `bert.train.evaluation` says which others do.
     """
 
     every: int | Literal["mlperf"] = knob(
@@ -91,10 +91,26 @@ class GuardConfig(Section):
         "train on with a lower learning rate."
     )
     max_rollbacks: int = knob("Rollbacks of a phase before it stops.", ge=0)
-    rollback_factor: float = knob("Factor on the learning rate at each rollback.", gt=0, le=1)
-    spike: float | None = knob(
-        "A loss this many times the running mean is reported as a spike; null = never.", gt=1
+    rollback_factor: float = knob(
+        "Factor on the learning rate from each rollback on; below 1, because the same steps would "
+        "fail again bit for bit.",
+        gt=0,
+        lt=1,
     )
+    spike: float | None = knob(
+        "A loss this many times the running mean of some 100 steps is reported as a spike, from "
+        "step 21 on; null = never.",
+        gt=1,
+    )
+
+    @model_validator(mode="after")
+    def _rollbacks_belong_to_rollback(self) -> Self:
+        if (self.then == "rollback") != (self.max_rollbacks > 0):
+            expected = "at least 1" if self.then == "rollback" else "0"
+            raise ValueError(
+                f"max_rollbacks is {self.max_rollbacks} with then: {self.then}; write {expected}."
+            )
+        return self
 
 
 class PhaseConfig(Section):
@@ -107,7 +123,8 @@ class PhaseConfig(Section):
         "gpauloski), continued (with moments and step: Google, Cerebras), weights (moments anew)."
     )
     weights_from: str | None = knob(
-        "`fetch` item with a folder of weights that transformers loads, for start: given."
+        "`fetch` item with the weights for start: given: a checkpoint of this project, a folder of "
+        "transformers, or a TensorFlow 1 checkpoint of BERT."
     )
     steps: int = knob("Optimizer steps.", ge=1)
     batch: int = knob("Instances of one step, over all ranks and micro-batches.", ge=1)
@@ -135,6 +152,21 @@ class PhaseConfig(Section):
     result: ResultConfig = knob("The weights that the phase hands on.")
     guard: GuardConfig = knob("What happens when numbers are not finite.")
     log_every: int = knob("Steps between lines in metrics.jsonl.", ge=1)
+
+    @model_validator(mode="after")
+    def _a_budget_needs_shares(self) -> Self:
+        schedule = self.schedule
+        steps = (
+            schedule.warmup_steps, schedule.warmup_start, schedule.steps_before,
+            schedule.total_steps,
+        )  # fmt: skip
+        if self.budget_hours is not None and any(steps):
+            raise ValueError(
+                f"budget_hours is {self.budget_hours}, over which the schedule runs, but the "
+                "schedule counts steps: (warmup_steps, warmup_start, steps_before, total_steps) is "
+                f"{steps}. Write (null, 0, 0, null) and a warmup_proportion."
+            )
+        return self
 
     @model_validator(mode="after")
     def _weights_belong_to_given(self) -> Self:

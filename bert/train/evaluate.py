@@ -1,5 +1,6 @@
 """Masked-token and next-sentence loss and accuracy on held-out instances."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -9,10 +10,12 @@ from torch.nn import functional as F
 from bert.data.batches import read_all
 from bert.data.corpus import Corpus
 from bert.data.masking import MaskingConfig
-from bert.devices.device import DeviceBatch, autocast, to_device
+from bert.devices.device import DeviceBatch, to_device
+from bert.devices.precision import autocast
 from bert.model.heads import BertForPretraining, PretrainingLogits
 from bert.ranks.ranks import Ranks
 from bert.train.config import RuntimeConfig
+from bert.train.guard import NonFiniteError
 
 
 class LossSums(NamedTuple):
@@ -58,8 +61,15 @@ def evaluate(
     """Losses (nats) and accuracies (0 to 1) on the first `limit` instances, masked by `seed`.
 
     Without `masking`, the masks are those that the instances hold.
-    All ranks share the work and get the same result. The model is in training mode afterwards if
-    it was before. The keys are those of an "evaluate" line in metrics.jsonl.
+    All ranks share the work, those beyond the last micro-batch with none of it, and get the same
+    result; the number of ranks does not change it (tested with == on one machine). The model is in
+    training mode afterwards if it was before. The keys are those of an "evaluate" line in
+    metrics.jsonl.
+
+    Raises:
+        NonFiniteError: A loss is not finite; every rank raises it.
+        ValueError: No instance has a predicted token.
+        ShardError: A shard is damaged, or holds no masks where `masking` is None.
     """
     training = model.training
     model.eval()
@@ -76,6 +86,17 @@ def evaluate(
         totals = [a + b for a, b in zip(totals, sums, strict=True)]
     model.train(training)
     mlm_loss, nsp_loss, mlm_correct, nsp_correct, tokens, instances = ranks.sum(totals, device)
+    if not tokens:
+        raise ValueError(
+            f"{corpus.files[0]} and its companions have no predicted token in {int(instances)} "
+            "instances, so there is no loss. Give `masking`, or make them with masks."
+        )
+    if not math.isfinite(mlm_loss + nsp_loss):
+        raise NonFiniteError(
+            f"The held-out losses on {corpus.files[0]} and its companions sum up to {mlm_loss} "
+            f"(masked tokens) and {nsp_loss} (next sentence). The weights are broken, or too large "
+            "for runtime.precision; evaluate with fp32 to tell which."
+        )
     has_nsp = model.cls.seq_relationship is not None
     return {
         "mlm_loss": mlm_loss / tokens,

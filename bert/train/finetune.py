@@ -18,7 +18,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from bert.data.batches import cut_lengths, segments_and_positions
 from bert.data.randomness import make_key
-from bert.devices.device import autocast
+from bert.devices.execution import end_step, prepare_model
+from bert.devices.precision import autocast, needs_loss_scaling
 from bert.log import Progress
 from bert.model.attention import Sequences
 from bert.model.bert import initialize
@@ -26,6 +27,7 @@ from bert.model.config import ModelConfig
 from bert.model.heads import BertForSentence, BertForSpan, load_encoder
 from bert.optim.clip import clip_by_global_norm
 from bert.optim.groups import make_optimizer
+from bert.optim.loss_scale import LossScale
 from bert.optim.moments import set_learning_rate
 from bert.optim.schedule import learning_rate_factor
 from bert.tasks.features import Feature
@@ -80,7 +82,9 @@ def build_model(
     if pretrained is not None:
         fresh = load_encoder(model, pretrained)
         logger.info("parameters that start at random: %s", ", ".join(fresh))
-    return model.to(tuning.device)
+    model.to(tuning.device)
+    prepare_model(model, tuning.runtime, tuning.device)
+    return model
 
 
 def total_steps(num_features: int, config: FinetuneConfig) -> int:
@@ -107,7 +111,8 @@ def finetune(
     """Trains the model in place.
 
     Returns:
-        One metrics line for each step: kind, step, loss (nats), learning_rate, gradient_norm.
+        One metrics line for each step: kind, step, loss (nats), learning_rate, gradient_norm; the
+        norm is None where fp16 overflowed and the step changed nothing.
 
     Raises:
         RuntimeError: The loss is not finite.
@@ -115,6 +120,7 @@ def finetune(
     config = tuning.config
     steps = total_steps(len(features), config)
     optimizer = make_optimizer(model.named_parameters(), config.optimizer)
+    scale = LossScale() if needs_loss_scaling(tuning.runtime) else None
     model.train()
     lines: list[dict[str, Any]] = []
     progress = Progress(name, steps)
@@ -123,16 +129,27 @@ def finetune(
         set_learning_rate(optimizer, rate)
         optimizer.zero_grad(set_to_none=True)
         chosen = [features[i] for i in index]
-        loss = _accumulate(model, chosen, tuning, step)
+        loss = _accumulate(model, chosen, tuning, step, scale)
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        if scale is not None:
+            scale.unscale_(gradients)
         norm = float(clip_by_global_norm(gradients, config.optimizer.max_grad_norm))
-        if not math.isfinite(loss + norm):
+        overflowed = scale is not None and math.isfinite(loss) and not math.isfinite(norm)
+        if scale is not None:
+            scale.update(overflowed)
+        if not overflowed and not math.isfinite(loss + norm):
             raise RuntimeError(
                 f"{name}: step {step} has loss {loss} and gradient norm {norm}; both must be "
                 "finite. Lower learning_rate, or use precision fp32."
             )
-        optimizer.step()
-        values = {"loss": loss, "learning_rate": rate, "gradient_norm": norm}
+        if not overflowed:
+            optimizer.step()
+        end_step(tuning.runtime, tuning.device)
+        values = {
+            "loss": loss,
+            "learning_rate": rate,
+            "gradient_norm": None if overflowed else norm,
+        }
         lines.append({"kind": "train", "step": step} | values)
         text = f"loss {loss:.3f} | lr {rate:.1e}"
         progress.update(step, lambda text=text: text, log=step % 10 == 0 or step == steps)  # type: ignore[misc]
@@ -140,14 +157,17 @@ def finetune(
     return lines
 
 
-def _accumulate(model: nn.Module, chosen: list[Feature], tuning: Tuning, step: int) -> float:
+def _accumulate(
+    model: nn.Module, chosen: list[Feature], tuning: Tuning, step: int, scale: LossScale | None
+) -> float:
     total = 0.0
     for number, batch in enumerate(_micro_batches(chosen, tuning)):
         torch.manual_seed(int(make_key(tuning.seed, step, number)) >> 1)
         with autocast(tuning.runtime, tuning.device):
             outputs = model(*batch[:4])
         loss = _loss(outputs, batch) / len(chosen)
-        loss.backward()  # type: ignore[no-untyped-call]
+        scaled = loss if scale is None else loss * scale.value
+        scaled.backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
     return total
 

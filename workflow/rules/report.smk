@@ -15,7 +15,7 @@ rule report:
         metrics=expand(
             "<results>/pretrain/phase{phase}/metrics.jsonl", phase=RECIPE.phases
         ),
-        export="<results>/export/manifest.json",
+        export=RECIPE.model_export(),
         scores=expand("<results>/score/{run}/metrics.json", run=RECIPE.runs()),
     output:
         page=report(

@@ -24,6 +24,8 @@ rule pretrain:
             otherwise=[],
         ),
         examined=ancient("<results>/examine/phase{phase}/manifest.json"),
+        vocab="<results>/vocab/tokenizer.json",
+        weights=lambda wildcards: RECIPE.given_weights(wildcards.phase),
         previous=lambda wildcards: RECIPE.previous_checkpoint(wildcards.phase),
     output:
         checkpoint=directory("<results>/pretrain/phase{phase}/checkpoint"),
@@ -37,17 +39,22 @@ rule pretrain:
     resources:
         mem_mb=16000,
         runtime=2880,
-        launcher=RECIPE.launcher,
     params:
         code=code_digest("pretrain"),
         folder=subpath(output.manifest, parent=True),
+        vocab=subpath(input.vocab, parent=True),
+        weights=lambda wildcards, input: (
+            f"--weights {input.weights}" if input.weights else ""
+        ),
         previous=lambda wildcards, input: (
             f"--previous {input.previous}" if input.previous else ""
         ),
     shell:
-        "{resources.launcher} scripts/pretrain.py --config {input.config:q} --model {input.model:q}"
+        "python -m bert.ranks.launch --section {input.runtime:q} --"
+        " scripts/pretrain.py --config {input.config:q} --model {input.model:q}"
         " --runtime {input.runtime:q} --phase {wildcards.phase} --shards {input.shards:q}"
-        " --held-out {input.held_out:q} {params.previous} --output {params.folder:q} --log {log:q}"
+        " --held-out {input.held_out:q} --vocab {params.vocab:q} {params.previous} {params.weights}"
+        " --output {params.folder:q} --log {log:q}"
 
 
 rule evaluate:
