@@ -48,7 +48,8 @@ def launch(folder, body, *, launch=None, send=None, environment=None, processes=
     section = {"launch": LAUNCH | {"processes": processes} | (launch or {})}
     (folder / "runtime.json").write_text(json.dumps(section))
     command = [sys.executable, "-m", "bert.ranks.launch", "--section", folder / "runtime.json"]
-    command += ["--", folder / "ranks.py", folder]
+    # An option of the script that torchrun could take for an abbreviation of its own.
+    command += ["--", folder / "ranks.py", folder, "--log", folder / "log"]
     variables = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
     variables |= {"PYTHONPATH": str(Path.cwd()), "PYTHONUNBUFFERED": "1"} | (environment or {})
     output = (folder / "output").open("wb+")

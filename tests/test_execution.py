@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import torch
+import torch._inductor.config
 from torch import nn
 
 from bert.config import ConfigError, check
@@ -204,7 +205,7 @@ def test_kfac_with_compiled_or_traced_blocks_is_refused(execution):
 
 
 @pytest.mark.slow
-def test_thirty_shapes_compile_once_and_equal_eager_with_and_without_dropout():
+def test_thirty_micro_batches_compile_once_and_equal_eager_with_and_without_dropout():
     config = compute(execution="graph")
     for dropout in (0.0, 0.1):
         changes = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
@@ -219,6 +220,22 @@ def test_thirty_shapes_compile_once_and_equal_eager_with_and_without_dropout():
         assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == compiled
         torch.testing.assert_close(found[0], expected[0])
         assert_close(found[1], expected[1], 1e-5)
+
+
+@pytest.mark.slow
+def test_a_graph_is_the_same_whatever_micro_batch_it_was_compiled_for():
+    """A run that goes on meets another shape first."""
+    config, results = compute(execution="graph"), []
+    for first in (0, 8):
+        torch._dynamo.reset()
+        graph = prepared(config)
+        with torch._inductor.config.patch(force_disable_caches=True):
+            run(graph, config, [first])
+        results.append(run(graph, config, [5]))
+
+    (losses, gradients), (other_losses, other_gradients) = results
+    assert torch.equal(losses, other_losses)
+    assert all(torch.equal(a, b) for a, b in zip(gradients, other_gradients, strict=True))
 
 
 @pytest.mark.slow

@@ -70,6 +70,17 @@ def test_bf32_rounds_or_is_said_not_to(caplog):
     assert ("keep 7 bits of fraction, but here they keep 23" in caplog.text) == (got == 23)
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_a_product_without_a_kernel_is_warned_of(precision, caplog):
+    config = compute(precision=precision)
+
+    choose_device(config, 0)
+
+    assert (f"{precision}, for which no library has" in caplog.text) == (
+        not product_kernels(config)
+    )
+
+
 def test_tf32_on_a_cpu_is_refused():
     with pytest.raises(ValueError, match="precision is tf32, which cuda and xpu have, but the dev"):
         set_product_precision(compute(precision="tf32", device="auto"), CPU)

@@ -72,21 +72,27 @@ def choose_device(config: ComputeConfig, local_rank: int) -> torch.device:
     if config.ipex:
         load_ipex(device)
     set_product_precision(config, device)
-    _warn_if_rounded_otherwise(config, device)
+    _warn_of_other_arithmetic(config, device)
     return device
 
 
-def _warn_if_rounded_otherwise(config: ComputeConfig, device: torch.device) -> None:
-    if config.precision not in ("tf32", "bf32"):
-        return
-    asked, got = FRACTION_BITS[config.precision], product_bits(config, device)
-    if got != asked:
+def _warn_of_other_arithmetic(config: ComputeConfig, device: torch.device) -> None:
+    """Says where the machine has not what the precision is chosen for."""
+    name = config.precision
+    if name in ("tf32", "bf32") and (got := product_bits(config, device)) != FRACTION_BITS[name]:
         logger.warning(
             "runtime.precision is %s, whose matrix products keep %d bits of fraction, but here "
-            "they keep %d: this machine has no such product and computes more exactly instead.",
-            config.precision,
-            asked,
+            "they keep %d: this machine has no such product and computes another.",
+            name,
+            FRACTION_BITS[name],
             got,
+        )
+    if name in ("bf16", "fp16") and device.type == "cpu" and not product_kernels(config):
+        logger.warning(
+            "runtime.precision is %s, for which no library has a kernel on this CPU: torch "
+            "multiplies itself, many times slower than fp32. Write fp32%s.",
+            name,
+            "" if name == "bf16" else " or bf16",
         )
 
 

@@ -4,6 +4,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -52,9 +53,11 @@ def _said_by_libraries(compute: Callable[[], None]) -> str:
     with tempfile.TemporaryFile() as file:
         os.dup2(file.fileno(), 1)
         try:
-            onednn: Any = torch.backends.mkldnn
-            mkl: Any = torch.backends.mkl
-            with onednn.verbose(onednn.VERBOSE_ON), mkl.verbose(mkl.VERBOSE_ON):
+            with ExitStack() as talking:
+                libraries: list[Any] = [torch.backends.mkldnn, torch.backends.mkl]
+                for library in libraries:
+                    if library.is_available():
+                        talking.enter_context(library.verbose(library.VERBOSE_ON))
                 compute()
         finally:
             os.dup2(standard_output, 1)

@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
         os.execv(sys.executable, [sys.executable, *args.command])
     options = shlex.split(config.options)
     if config.launcher == "torchrun":
-        return _torchrun([*options, *args.command], config.processes)
+        return _torchrun([*options, "--", *args.command], config.processes)
     if config.launcher == "ssh":
         hosts = read_hosts(Path(str(config.hosts)), config.processes)
         return run_over_ssh(hosts, config.processes, options, args.command)

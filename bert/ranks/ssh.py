@@ -55,7 +55,7 @@ def run_over_ssh(
     running = []
     for number, host in enumerate(hosts):
         rank = [*place, "--node-rank", str(number)]
-        ssh = ["ssh", "-o", "BatchMode=yes", *options, host, _remote([*rank, *command])]
+        ssh = ["ssh", "-o", "BatchMode=yes", *options, host, _remote([*rank, "--", *command])]
         running.append(_start(host, ssh))
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
