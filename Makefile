@@ -4,6 +4,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+TEST_JOBS ?= 2
 DEMO := config/recipes/demo.yaml
 RECIPE ?= $(DEMO)
 RUN ?= results/demo
@@ -29,10 +30,10 @@ demo: setup ## the whole pipeline on the demo recipe, to results/demo/report/rep
 	$(SNAKEMAKE) --configfile $(DEMO)
 
 test: setup ## the tests, some minutes on two cores
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n $(TEST_JOBS) -m "not slow"
 
 test-all: setup ## the tests and the slow ones
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_JOBS)
 
 lint: setup ## ruff, snakefmt, snakemake --lint, mypy, and the schema in step with the code
 	$(BIN)/ruff check .

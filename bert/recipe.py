@@ -14,86 +14,16 @@ from typing import Any
 
 from pydantic import model_validator
 
-from bert.config import Section, check, knob
-from bert.data.dialects.writing import DialectConfig
-from bert.data.given import GivenPhase
-from bert.data.instance_config import InstanceConfig
-from bert.data.shuffle import ShardConfig
-from bert.data.vocab_config import VocabConfig
-from bert.examine.config import ExamineConfig
-from bert.fetch.rawfiles import RawFile
+from bert.agreements import disagreements
+from bert.config import check
 from bert.manifest import ROOT, write_json
-from bert.model.config import ModelConfig
-from bert.report.config import ReportConfig
-from bert.text.extract import ExtractConfig
-from bert.text.filter import FilterConfig
-from bert.text.split import SplitConfig
-from bert.train.config import EvaluateConfig, FinetuneConfig, PhaseConfig, RuntimeConfig
-from bert.world.facts import GenerateConfig
+from bert.sections import Sections
 
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.json"
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
 
-class EncodeSection(Section):
-    """Section `encode`: instances for each phase."""
-
-    jobs: int = knob("Workflow jobs that share the parts of a phase; bytes do not change.", ge=1)
-    phase1: InstanceConfig = knob("Instances of phase 1.")
-    phase2: InstanceConfig | None = knob("Instances of phase 2; null = a single phase.")
-
-
-class PretrainSection(Section):
-    """Section `pretrain`: the phases."""
-
-    phase1: PhaseConfig = knob("First phase.")
-    phase2: PhaseConfig | None = knob("Second phase; null = a single phase.")
-
-
-class Recipe(Section):
-    """Everything that is computed, and how. The keys of config/config.yaml."""
-
-    run: str = knob("Name of the results folder under results/.", pattern=_NAME)
-    generate: GenerateConfig | None = knob("Closed world of the demo; null = real data only.")
-    fetch: dict[str, list[RawFile] | None] = knob("Raw items by name; null drops one.")
-    extract: dict[str, ExtractConfig | None] = knob("Text sources by name; null drops one.")
-    filter: FilterConfig | None = knob("Duplicates and text of the tasks; null = no filter.")
-    split: SplitConfig = knob("Cut of the documents into text parts and held-out text.")
-    vocab: VocabConfig = knob("Vocabulary: given or trained.")
-    encode: EncodeSection = knob("From text parts to instances.")
-    shard: ShardConfig = knob("Global shuffle into shard files.")
-    dialect: dict[str, DialectConfig | None] | None = knob(
-        "Exports of the shards to other systems' formats, by name; null = none."
-    )
-    examine: ExamineConfig = knob("Look at what training will see.")
-    model: ModelConfig = knob("Shape of the network.")
-    pretrain: PretrainSection = knob("The phases of pretraining.")
-    evaluate: EvaluateConfig = knob("Held-out evaluation of each phase.")
-    finetune: dict[str, FinetuneConfig | None] = knob("Tasks by name; null drops one.")
-    report: ReportConfig = knob("The page at the end.")
-    runtime: RuntimeConfig = knob("How fast, never what; changing it reruns nothing.")
-
-    @property
-    def results(self) -> str:
-        """Folder of this run."""
-        return f"results/{self.run}"
-
-    @property
-    def phases(self) -> list[int]:
-        """Numbers of the phases."""
-        return [1] if self.pretrain.phase2 is None else [1, 2]
-
-    @property
-    def sources(self) -> list[str]:
-        """Names of the text sources, in the order of the documents; none if shards are given."""
-        if self.shard.given is not None:
-            return []
-        return [name for name, section in self.extract.items() if section is not None]
-
-    @property
-    def tasks(self) -> dict[str, FinetuneConfig]:
-        """Fine-tuning tasks by name."""
-        return {name: section for name, section in self.finetune.items() if section is not None}
+class Recipe(Sections):
+    """A recipe whose sections agree, and the graph that they make."""
 
     def task_texts(self) -> list[str]:
         """Manifests of the fetch items whose texts the filter looks for, for the graph."""
@@ -126,12 +56,6 @@ class Recipe(Section):
         """Held-out instances of a phase for the graph: made from text, or given."""
         stage = "encode" if self.shard.given is None else "shard"
         return f"<results>/{stage}/phase{phase}/held_out{ending}"
-
-    def given(self, phase: str) -> GivenPhase | None:
-        """The given shards of a phase, if shards are given."""
-        if self.shard.given is None:
-            return None
-        return self.shard.given.phase1 if phase == "1" else self.shard.given.phase2
 
     def given_item(self, phase: str, job: str) -> list[str]:
         """Manifest of the raw shards that a job of `shard` checks, for the graph."""
@@ -269,155 +193,9 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _sections_agree(self) -> "Recipe":
-        problems = [*self._name_problems(), *self._weight_problems(), *self._length_problems()]
-        if (self.encode.phase2 is None) != (self.pretrain.phase2 is None):
-            problems.append(
-                "encode.phase2 and pretrain.phase2 must both be there or both be null; one is not."
-            )
-        problems += self._objective_problems()
-        problems += self._start_problems()
-        problems += self._given_problems()
-        problems += self._execution_problems()
-        if not self.sources and self.shard.given is None:
-            problems.append("extract has no source; name at least one text source.")
-        if problems:
+        if problems := disagreements(self):
             raise ValueError("\n".join(problems))
         return self
-
-    def _execution_problems(self) -> list[str]:
-        """K-FAC reads the linear maps through hooks, which compiled and traced blocks leave out."""
-        execution = self.runtime.execution
-        phases = {"phase1": self.pretrain.phase1, "phase2": self.pretrain.phase2}
-        return [
-            f"pretrain.{name}.kfac needs runtime.execution eager or lazy, but it is {execution}; "
-            "change one of the two."
-            for name, phase in phases.items()
-            if phase is not None and phase.kfac is not None and execution in ("graph", "trace")
-        ]
-
-    def _name_problems(self) -> list[str]:
-        known = {name for name, items in self.fetch.items() if items}
-        sources = [(name, self.extract[name]) for name in self.sources]
-        wanted = {f"extract.{n}.raw": s.raw for n, s in sources if s is not None}
-        for number in (1, 2):
-            if given := self.given(str(number)):
-                key = f"shard.given.phase{number}"
-                wanted |= {f"{key}.train": given.train, f"{key}.held_out": given.held_out}
-        for name, task in self.tasks.items():
-            wanted |= {f"finetune.{name}.train": task.train, f"finetune.{name}.dev": task.dev}
-        if self.vocab.kind == "given":
-            wanted["vocab.raw"] = self.vocab.raw
-        phases = {"phase1": self.pretrain.phase1, "phase2": self.pretrain.phase2}
-        for key, item in (
-            *((f"pretrain.{n}.weights_from", p.weights_from) for n, p in phases.items() if p),
-            ("split.held_out.list", self.split.held_out.list),
-            ("split.train_list", self.split.train_list),
-        ):
-            wanted |= {key: item} if item is not None else {}
-        if self.filter is not None and self.filter.contamination is not None:
-            for name, reference in self.filter.contamination.named().items():
-                wanted[f"filter.contamination.references.{name}.raw"] = reference.raw
-        return [
-            f"{key} is {value!r}, which `fetch` does not have (it has {', '.join(sorted(known))})"
-            for key, value in wanted.items()
-            if value not in known
-        ]
-
-    def _given_problems(self) -> list[str]:
-        if self.shard.given is None:
-            return []
-        problems = []
-        if (self.shard.given.phase2 is None) != (self.pretrain.phase2 is None):
-            problems.append(
-                "shard.given.phase2 and pretrain.phase2 must both be there or both be null; one is "
-                "not."
-            )
-        if self.vocab.kind != "given":
-            problems.append(
-                f"vocab.kind is {self.vocab.kind}, but the shards are given; give the vocabulary "
-                "that they were made with (vocab.kind: given)."
-            )
-        return problems
-
-    def _start_problems(self) -> list[str]:
-        start, second = self.pretrain.phase1.start, self.pretrain.phase2
-        problems = []
-        if start not in ("random", "given"):
-            problems.append(
-                f"pretrain.phase1.start is {start}, but no phase goes before it; write random, or "
-                "given with weights_from."
-            )
-        if second is not None and second.start == "continued":
-            problems += self._continuation_problems(self.pretrain.phase1, second)
-        return problems
-
-    def _continuation_problems(self, first: PhaseConfig, second: PhaseConfig) -> list[str]:
-        """A phase that takes over moments and step goes on in the schedule, too."""
-        ends = [phase.schedule.total_steps for phase in (first, second)]
-        begins = second.schedule.steps_before
-        whole = first.steps + second.steps
-        problems = []
-        if begins != first.steps:
-            problems.append(
-                f"pretrain.phase2.schedule.steps_before is {begins}, but its start is continued, "
-                f"after the {first.steps} steps of phase 1; write {first.steps}."
-            )
-        if ends[0] != ends[1] or ends[0] is None or ends[0] < whole:
-            problems.append(
-                f"schedule.total_steps is {ends[0]} in phase 1 and {ends[1]} in phase 2, whose "
-                "start is continued; write the same number in both, at least the "
-                f"{whole} steps of the two."
-            )
-        return problems
-
-    def _weight_problems(self) -> list[str]:
-        return [
-            f"split.weights.{name} weighs no source; `extract` has {', '.join(self.sources)}"
-            for name, weight in self.split.weights.items()
-            if weight is not None and self.extract.get(name) is None
-        ]
-
-    def _objective_problems(self) -> list[str]:
-        if self.shard.given is not None:
-            return []
-        problems = []
-        for number in self.phases:
-            encode, pretrain = (
-                getattr(section, f"phase{number}") for section in (self.encode, self.pretrain)
-            )
-            if encode is None or pretrain is None:
-                continue
-            if self.model.next_sentence and not encode.has_pairs:
-                problems.append(
-                    f"model.next_sentence is true, but encode.phase{number}.objective is "
-                    f"{encode.objective}, whose instances have no second task; write false."
-                )
-            if pretrain.masking is None and encode.masking is None:
-                problems.append(
-                    f"pretrain.phase{number}.masking is null, which takes the stored masks, but "
-                    f"encode.phase{number}.masking is null, too, so none are stored; write the "
-                    "masking at one of the two."
-                )
-        return problems
-
-    def _length_problems(self) -> list[str]:
-        longest = self.model.max_position_embeddings
-        given = self.shard.given
-        stage, made = ("encode", self.encode) if given is None else ("shard.given", given)
-        lengths = {
-            f"{stage}.phase{n}.max_seq_length": section.max_seq_length
-            for n, section in enumerate((made.phase1, made.phase2), 1)
-            if section is not None
-        }
-        lengths |= {
-            f"finetune.{name}.task.max_seq_length": task.task.max_seq_length
-            for name, task in self.tasks.items()
-        }
-        return [
-            f"{key} is {length}, more than model.max_position_embeddings {longest}"
-            for key, length in lengths.items()
-            if length > longest
-        ]
 
 
 def check_recipe(values: dict[str, Any]) -> Recipe:

@@ -15,6 +15,7 @@ from torch import nn
 
 from bert import log
 from bert.checkpoints.checkpoint import checkpoint_digests, list_steps
+from bert.checkpoints.keep import clear
 from bert.checkpoints.result import hand_on
 from bert.config import load_section
 from bert.convert.given import load_given
@@ -120,7 +121,7 @@ def finish(
         result={"weights": setup.config.result.weights, "steps": made_of},
         samples_digest=progress.samples_digest,
     )
-    shutil.rmtree(running)
+    clear(running, setup.runtime.checkpoint)
 
 
 def parse_args() -> argparse.Namespace:

@@ -2,7 +2,7 @@ import pytest
 
 from bert.checkpoints.checkpoint import list_steps, step_folder
 from bert.checkpoints.config import CheckpointConfig
-from bert.checkpoints.keep import delete_leftovers, due, kept, prune
+from bert.checkpoints.keep import clear, delete_leftovers, due, kept, prune
 from bert.config import check
 from tests.conftest import RUNTIME
 
@@ -73,3 +73,18 @@ def test_leftovers_of_a_killed_run_are_deleted_and_whole_checkpoints_are_not(tmp
     delete_leftovers(tmp_path)
 
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000002"]
+
+
+@pytest.mark.parametrize(("keep_every", "left"), [(None, None), (4, [4, 8])])
+def test_a_finished_phase_leaves_the_kept_multiples_only(tmp_path, keep_every, left):
+    for step in (4, 8, 10):
+        step_folder(tmp_path / "running", step).mkdir(parents=True)
+    (tmp_path / "running" / "average").mkdir()
+
+    clear(tmp_path / "running", config(keep_every=keep_every))
+
+    if left is None:
+        assert not (tmp_path / "running").exists()
+    else:
+        assert list_steps(tmp_path / "running") == left
+        assert not (tmp_path / "running" / "average").exists()

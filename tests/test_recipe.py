@@ -332,3 +332,20 @@ def test_exports_are_targets_for_each_phase():
 
     assert recipe.exports() == [f"<results>/dialect/intel/phase{n}.json" for n in (1, 2)]
     assert check_recipe(CONFIG).exports() == []
+
+
+def test_gradients_travel_in_fp16_only_with_a_loss_scale():
+    check_with(runtime={"precision": "fp16", "all_reduce": {"dtype": "fp16"}})
+    with pytest.raises(ConfigError, match=r"all_reduce.dtype is fp16 with precision bf16"):
+        check_with(runtime={"precision": "bf16", "all_reduce": {"dtype": "fp16"}})
+
+
+def test_a_time_budget_refuses_a_schedule_that_counts_steps():
+    counting = {"warmup_proportion": None, "warmup_steps": 10}
+    with pytest.raises(ConfigError, match=r"budget_hours is 1.0, .* the schedule counts steps"):
+        check_with(pretrain={"phase1": {"budget_hours": 1.0, "schedule": counting}})
+
+
+def test_given_weights_and_their_item_belong_together():
+    with pytest.raises(ConfigError, match=r"weights_from is None with start given"):
+        check_with(pretrain={"phase1": {"start": "given"}})

@@ -24,7 +24,7 @@ FLOORS = (
     {"data", "tasks"},
     {"devices"},
     {"train", "convert", "report", "examine"},
-    {"recipe", "plan"},
+    {"sections", "agreements", "recipe", "plan"},
 )
 
 

@@ -52,6 +52,17 @@ def prune(running: Path, config: CheckpointConfig, needed: Iterable[int] = ()) -
         logger.info("deleted the running checkpoint of step %d", step)
 
 
+def clear(running: Path, config: CheckpointConfig) -> None:
+    """Deletes what a finished phase no longer needs: all but the checkpoints at kept multiples."""
+    if config.keep_every is None:
+        shutil.rmtree(running)
+        return
+    for step in list_steps(running):
+        if step % config.keep_every:
+            delete(step_folder(running, step))
+    shutil.rmtree(running / "average", ignore_errors=True)
+
+
 def delete(path: Path) -> None:
     """Deletes a folder so that a kill on the way leaves no part of it under its name."""
     hidden = path.with_name(f".{path.name}.old")

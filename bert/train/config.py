@@ -47,6 +47,15 @@ class RuntimeConfig(ComputeConfig):
     stop: StopConfig = knob("An early end of a job.")
     tensorboard: bool = knob("Whether pretraining writes its metrics for TensorBoard, too.")
 
+    @model_validator(mode="after")
+    def _small_gradients_want_a_scale(self) -> Self:
+        if self.all_reduce.dtype == "fp16" and self.precision != "fp16":
+            raise ValueError(
+                f"all_reduce.dtype is fp16 with precision {self.precision}, which has no loss "
+                "scale, so that small gradients vanish on the way; write bf16 or fp32."
+            )
+        return self
+
 
 class EvaluationConfig(Section):
     """Section `pretrain.<phase>.evaluation`: held-out evaluations while training.
