@@ -90,7 +90,14 @@ def test_fewer_instances_than_ranks_train_as_on_one_rank(tmp_path, corpora):
     assert_near(tmp_path / "1", tmp_path / "3")
 
 
-@pytest.mark.parametrize("distribution", ["comm_opt", "hybrid_opt", "mem_opt"])
+@pytest.mark.parametrize(
+    "distribution",
+    [
+        "mem_opt",
+        pytest.param("comm_opt", marks=pytest.mark.slow),
+        pytest.param("hybrid_opt", marks=pytest.mark.slow),
+    ],
+)
 def test_kfac_on_two_ranks_trains_as_on_one(tmp_path, corpora, distribution):
     phase = {"kfac": KFAC | {"distribution": distribution}, "steps": 6}
     for world in (1, 2):

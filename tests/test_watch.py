@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from bert.train.watch import Watch, peak_memory_mb, resident_mb
+from bert.train.watch import Watch, give_back_memory, peak_memory_mb, resident_mb
 
 
 def warned(watch, readings, every=10):
@@ -88,3 +88,25 @@ def test_readings_see_memory_that_is_taken_and_given_back():
     assert 190 < held - before < 230, "200 MB"
     assert resident_mb() < held - 150
     assert peak_memory_mb(torch.device("cpu")) >= held - 1
+
+
+def test_memory_that_is_free_goes_back_to_the_system():
+    """Many blocks with small ones between them, as a heap with gaps has; then the large ones go."""
+    blocks = [bytearray(100_000) for _ in range(2000)]
+    pins = [bytearray(100_000) for _ in range(4)]
+    high = resident_mb()
+    del blocks
+
+    give_back_memory()
+
+    assert len(pins) == 4
+    assert resident_mb() < high - 100
+
+
+def test_a_reading_is_high_only_after_the_warm_up():
+    watch = Watch(0)
+    assert not watch.is_high(25, 1000.0)
+    watch.memory(1, 100.0)
+    assert not watch.is_high(19, 1000.0)
+    assert watch.is_high(25, 151.0)
+    assert not watch.is_high(25, 149.0)

@@ -9,7 +9,7 @@ from bert.train.diagnostics import BadStep, report_folder, write_report
 from bert.train.guard import Guard, Verdict
 from bert.train.metrics import StepResult
 from bert.train.setup import Learner, Setup
-from bert.train.watch import resident_mb
+from bert.train.watch import give_back_memory, resident_mb
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +68,8 @@ def _warn(setup: Setup, text: str) -> None:
 
 def watch(around: Around, step: int) -> None:
     """Warns of memory that grows and of speed that falls; asked when a line is logged."""
+    if around.watch.is_high(step, resident_mb()):
+        give_back_memory()  # free memory that the C library keeps is no growth
     warnings = [around.watch.memory(step, resident_mb())]
     if around.clock.tokens_per_s is not None:
         warnings.append(around.watch.speed(step, around.clock.tokens_per_s))
