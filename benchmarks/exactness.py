@@ -189,7 +189,7 @@ def switch(bench: Bench, kills: int) -> list[Row]:
         killed(bench, command, kills if name.endswith("9") else 0, signal.SIGKILL)
     expected, found = (bench.digest(f"AdamW and K-FAC-{x}", 2) for x in ("whole", "kill -9"))
     verdict = "equal" if expected == found else "DIFFERS"
-    label = f"kill -9 in both phases, {kills} times in each"
+    label = f"kill -9 in both phases, {kills} times in the second"
     return [Row(label, "AdamW and K-FAC, phase 2", expected, found, verdict)]
 
 
@@ -294,7 +294,7 @@ step, a checkpoint every 7 steps; kills at random moments of a job, its start in
 
 {chr(10).join(lines)}
 
-The same holds on a GPU up to the determinism of its kernels; it was not run on one.
+It was not run on a GPU.
 """
 
 

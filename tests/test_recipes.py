@@ -190,3 +190,18 @@ def test_recipes_that_are_meant_to_be_combined_agree(names):
     assert found.run == names[1]
     assert found.pretrain.phase1.optimizer.name == "adamw"
     assert found.sources == ["wikipedia" if names[0] == "google" else names[0]]
+
+
+@pytest.mark.parametrize("name", ["lamb", "adamw", "kfac"])
+def test_the_optimizers_that_are_compared_are_recipes_too(name):
+    values = CONFIG
+    for file in ("small", name):
+        text = (ROOT / f"benchmarks/optimizers/{file}.yaml").read_text()
+        values = merge(values, yaml.safe_load(text))
+    found = check_recipe(values)
+
+    assert found.run == name
+    assert {phase.optimizer.name for phase in phases(found)} == {
+        "lamb" if name == "lamb" else "adamw"
+    }
+    assert [phase.kfac is not None for phase in phases(found)] == [name == "kfac"] * 2
