@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from xml.etree.ElementTree import Element
 
+from bert.devices.words import device_words
 from bert.report.markup import Child, tag
-from bert.report.numbers import NONE, fixed, percent, short, whole
+from bert.report.numbers import fixed, percent, short, whole
 from bert.report.run import Run
 from bert.report.tables import figure, section, table
 from bert.report.training_words import events, handed_on, method
-
-_DEVICE = ("name", "device", "instruction_set", "precision", "threads", "ranks")
 
 
 def training_section(run: Run, charts: Mapping[str, Element | None]) -> Element:
@@ -58,7 +57,7 @@ def _how(run: Run) -> list[Element]:
     words: dict[str, list[str]] = {}
     for phase, receipt in run.receipts["pretrain"].items():
         config = receipt["config"].get("phase") or {}
-        device = f"on {_describe(receipt['device'])}" if receipt.get("device") else ""
+        device = f"on {device_words(receipt['device'])}" if receipt.get("device") else ""
         weights = f"handed on {handed_on(config)}" if handed_on(config) else ""
         for found in (" ".join(filter(None, [method(config), device])), weights):
             if found:
@@ -69,14 +68,3 @@ def _how(run: Run) -> list[Element]:
 
 def _note(phases: str, words: str) -> Element:
     return tag("p", tag("strong", phases), f" {words}.", class_="note")
-
-
-def _describe(device: Mapping[str, object]) -> str:
-    """The facts of a device: the known ones first, then the others by name."""
-    names = sorted(device, key=lambda n: (_DEVICE.index(n) if n in _DEVICE else len(_DEVICE), n))
-    facts = [f"{name.replace('_', ' ')} {_fact(device[name])}" for name in names]
-    return ", ".join(facts).removeprefix("name ")
-
-
-def _fact(value: object) -> str:
-    return NONE if value is None else str(value)

@@ -17,6 +17,7 @@ from bert.config import Section
 from bert.data.batches import find_samples, make_stream
 from bert.data.vocab import Vocabulary
 from bert.devices.device import describe_device
+from bert.devices.words import device_words
 from bert.examine.samples import sample_texts
 from bert.manifest import code_digest, git_commit, versions
 from bert.optim.kfac_shapes import predict_bytes
@@ -150,10 +151,7 @@ def _mb(size: float) -> str:
 
 
 def _device(setup: Setup) -> str:
-    facts = describe_device(setup.device, setup.runtime)
-    kind = facts.pop("device")
-    known = [f"{n.replace('_', ' ')} {v}" for n, v in facts.items() if v is not None]
-    return ", ".join([str(kind), *known])
+    return device_words(describe_device(setup.device, setup.runtime))
 
 
 def _ranks(setup: Setup) -> str:
