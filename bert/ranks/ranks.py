@@ -40,21 +40,6 @@ class Ranks(NamedTuple):
         """Whether any rank says yes; all get the same answer."""
         return self.sum([float(flag)], device)[0] > 0
 
-    def first(self, values: Sequence[float], device: torch.device) -> list[float]:
-        """Rank 0's values, on every rank; all ranks hand in equally many."""
-        if self.world == 1:
-            return list(values)
-        tensor = _doubles(values, device)
-        dist.broadcast(tensor, src=0)
-        return [float(value) for value in tensor.tolist()]
-
-    def broadcast_(self, tensors: Sequence[Tensor], source: int = 0) -> None:
-        """Overwrites tensors with those of the rank `source`; same shapes and types on all."""
-        if self.world > 1:
-            works = [dist.broadcast(tensor, src=source, async_op=True) for tensor in tensors]
-            for work in works:
-                work.wait()
-
     def check_same(self, what: str, value: str, device: torch.device) -> None:
         """Makes sure that all ranks run the same thing; otherwise they would hang or diverge.
 
