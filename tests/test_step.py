@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from bert.data.batches import read_steps
+from bert.train.guard import Guard, Verdict
 from bert.train.setup import build
 from bert.train.step import stream_checksum, train_step
 from tests.conftest import ADAMW, KFAC
@@ -101,6 +102,25 @@ def test_a_step_that_is_not_finite_changes_nothing(make_setup, kind, precision):
     with torch.no_grad():
         learner.network.cls.predictions.bias.copy_(good)
     assert not take_step(setup, learner, first_batch(setup, 3))[1].skipped
+
+
+def test_an_inverse_of_kfac_that_overflows_is_a_step_that_is_not_finite(make_setup):
+    """The gradient was finite; the guard must hear of what K-FAC made of it."""
+    setup = make_setup({"kfac": KFAC | {"inverse_every": 100}})
+    learner, _ = take_step(setup)
+    before = weights(learner)
+    for inverse in learner.kfac._inverses.values():
+        for matrix in inverse.values():
+            matrix.fill_(math.inf)
+
+    _, result = take_step(setup, learner, first_batch(setup, 2))
+
+    assert result.skipped
+    assert not math.isfinite(result.gradient_norm)
+    assert math.isfinite(result.mlm_loss)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights(learner).items())
+    verdict = Guard(setup.config.guard).judge(2, result.mlm_loss, result.gradient_norm, False)
+    assert verdict is Verdict.STOP  # max_skipped is 0
 
 
 def test_an_overflow_of_fp16_lowers_the_scale_until_steps_are_taken(make_setup):

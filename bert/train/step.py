@@ -131,15 +131,17 @@ def _update(
     skipped = not math.isfinite(loss + measured)
     if skipped and learner.kfac is not None:
         learner.kfac.discard()
+    _move_loss_scale(learner.loss_scale, loss, skipped)
     if not skipped and learner.kfac is not None:
         learner.kfac.precondition(step, rate)
         norm = global_norm(gradients)
-        skipped = not math.isfinite(float(norm))
+        if not math.isfinite(float(norm)):
+            # The guard must see it: an inverse that overflows is no gradient that was fine.
+            return float(norm), True
     if not skipped:
         clip_by_global_norm(gradients, setup.config.optimizer.max_grad_norm, norm)
         set_learning_rate(learner.optimizer, rate)
         learner.optimizer.step()
-    _move_loss_scale(learner.loss_scale, loss, skipped)
     return measured, skipped
 
 
