@@ -11,6 +11,7 @@ from bert.checkpoints.checkpoint import list_steps, load_checkpoint, step_folder
 from bert.train import pretrain as loop
 from bert.train.guard import NonFiniteError
 from bert.train.step import train_step
+from tests.conftest import KFAC
 from tests.training import Stop, final_digests, lines, run
 
 ROLLBACK = {
@@ -133,3 +134,25 @@ def _constant():
         "steps_before": 0,
         "total_steps": None,
     }
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_an_inverse_of_kfac_that_overflows_is_not_skipped_for_ever(
+    tmp_path, make_setup, monkeypatch, precision
+):
+    """With fp16, too, where overflows that lower the loss scale do not count."""
+
+    def broken(setup, learner, batch, rate):
+        for inverse in learner.kfac._inverses.values():
+            for matrix in inverse.values():
+                matrix.fill_(math.inf)
+        return train_step(setup, learner, batch, rate)
+
+    monkeypatch.setattr(loop, "train_step", broken)
+    kfac = KFAC | {"inverse_every": 100}
+    setup = make_setup(
+        {"kfac": kfac, "guard": {"max_skipped": 2}}, runtime={"precision": precision}
+    )
+
+    with pytest.raises(NonFiniteError, match=r"3. such step in a row"):
+        run(setup, tmp_path / "run")

@@ -3,7 +3,6 @@
 import logging
 
 from bert.data.batches import StepBatch
-from bert.optim.loss_scale import FLOOR
 from bert.train.around import Around
 from bert.train.diagnostics import BadStep, report_folder, write_report
 from bert.train.guard import Guard, Verdict
@@ -35,8 +34,9 @@ def judge(
         NonFiniteError: The guard's patience is over.
     """
     loss = result.mlm_loss + result.nsp_loss
-    scale = result.loss_scale
-    expected = scale is not None and scale > FLOOR
+    # Only what made the loss scale fall was the scale's doing.
+    scale = learner.loss_scale
+    expected = scale is not None and scale.value < (result.loss_scale or 0.0)
     verdict = guard.judge(batch.step, loss, result.gradient_norm, expected_overflow=expected)
     if verdict is Verdict.OK:
         if (spike := guard.spike(loss)) is not None:
