@@ -242,8 +242,8 @@ def code_digest(stage: str) -> str:
     """Digest of `scripts/<stage>.py` and of every `bert` module that it imports, at any depth.
 
     Comments, formatting and docstrings do not count: the digest is taken of the syntax trees
-    without docstrings. Snakemake sees only the text of a rule; this is what makes an edit of an
-    imported module rerun the stages that use it, and no other.
+    without docstrings. C++ sources count as they are. Snakemake sees only the text of a rule; this
+    is what makes an edit of an imported module rerun the stages that use it, and no other.
     """
     script = ROOT / "scripts" / f"{stage}.py"
     seen: dict[str, str] = {}
@@ -256,7 +256,7 @@ def code_digest(stage: str) -> str:
         tree = ast.parse(file.read_text("utf-8"))
         queue += _imported_files(tree)
         seen[name] = hashlib.sha256(ast.dump(_without_docstrings(tree)).encode()).hexdigest()
-    return sha256_json([sys.version_info[:2], seen])
+    return sha256_json([sys.version_info[:2], seen, _native_sources(list(seen))])
 
 
 def _imported_files(tree: ast.AST) -> list[Path]:
@@ -271,6 +271,13 @@ def _imported_files(tree: ast.AST) -> list[Path]:
     modules = {ROOT.joinpath(*part[:depth]) for part in parts for depth in range(1, len(part) + 1)}
     files = [f for m in sorted(modules) for f in (m.with_suffix(".py"), m / "__init__.py")]
     return [file for file in files if file.exists()]
+
+
+def _native_sources(modules: Iterable[str]) -> dict[str, str]:
+    """Digests of the C++ sources that lie in folders beside the modules, comments included."""
+    packages = {(ROOT / name).parent for name in modules}
+    files = [file for package in packages for file in package.glob("source/*") if file.is_file()]
+    return {f.relative_to(ROOT).as_posix(): sha256_file(f) for f in sorted(files)}
 
 
 def _without_docstrings(tree: ast.AST) -> ast.AST:

@@ -412,3 +412,14 @@ def test_moving_code_from_one_module_to_another_changes_the_digest(tree: Path) -
     (tree / "bert" / "config.py").write_text("VALUE = 2\n")
     (tree / "bert" / "model" / "bert.py").write_text("VALUE = 1\n")
     assert digest() != before
+
+
+def test_native_sources_beside_an_imported_module_change_the_digest(tree: Path) -> None:
+    for package in ("model", "unused"):
+        (tree / "bert" / package / "source").mkdir(parents=True)
+        (tree / "bert" / package / "source" / "kernel.cpp").write_text("// one")
+    before = digest()
+    (tree / "bert" / "unused" / "source" / "kernel.cpp").write_text("// two")
+    assert digest() == before
+    (tree / "bert" / "model" / "source" / "kernel.cpp").write_text("// two")
+    assert digest() != before

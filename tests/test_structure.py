@@ -19,7 +19,7 @@ STAGES = [
 ]
 # Floors, lowest first: a module imports only from its own floor and those below.
 FLOORS = (
-    {"leash", "log", "config", "manifest", "fetch", "ranks"},
+    {"leash", "log", "config", "manifest", "fetch", "ranks", "kernels"},
     {"text", "world", "optim", "model", "checkpoints"},
     {"data", "tasks"},
     {"devices"},

@@ -12,17 +12,15 @@ softmax(Q K^T / sqrt(K)) V inside each sequence, with one of three backends that
 Source of the algorithm: Vaswani et al., 2017, section 3.2.1.
 """
 
-import importlib
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bert.model.dropout import dropout
+from bert.model.dropout import draw_seed, factors, levels, nth_seed
 
 Backend = Literal["blocks", "padded", "varlen"]
 
@@ -94,14 +92,21 @@ def _blocks(q: Tensor, k: Tensor, v: Tensor, sequences: Sequences, dropout_p: fl
     lengths = list(sequences.lengths)
     # [H, T, K] once, so that every block below is a view that matmul takes as it is.
     qs, ks, vs = (torch.split(x.transpose(0, 1).contiguous(), lengths, dim=1) for x in (q, k, v))
-    scale = 1.0 / math.sqrt(q.shape[-1])
-    outputs = [_one_block(*b, scale, dropout_p) for b in zip(qs, ks, vs, strict=True)]
+    seed = draw_seed() if levels(dropout_p) else None
+    outputs = [
+        _one_block(*block, dropout_p, None if seed is None else nth_seed(seed, place))
+        for place, block in enumerate(zip(qs, ks, vs, strict=True))
+    ]
     return torch.cat(outputs, dim=1).transpose(0, 1)
 
 
-def _one_block(q: Tensor, k: Tensor, v: Tensor, scale: float, dropout_p: float) -> Tensor:
-    probabilities = torch.softmax(torch.bmm(q * scale, k.transpose(1, 2)), dim=-1)
-    return torch.bmm(dropout(probabilities, dropout_p), v)
+def _one_block(q: Tensor, k: Tensor, v: Tensor, dropout_p: float, seed: Tensor | None) -> Tensor:
+    scores = torch.bmm(q * (1.0 / math.sqrt(q.shape[-1])), k.transpose(1, 2))
+    probabilities = torch.softmax(scores, dim=-1)
+    if seed is not None:
+        shape = tuple(probabilities.shape)
+        probabilities = probabilities * factors(shape, dropout_p, seed, probabilities.dtype)
+    return torch.bmm(probabilities, v)
 
 
 def _padded(q: Tensor, k: Tensor, v: Tensor, sequences: Sequences, dropout_p: float) -> Tensor:
@@ -134,18 +139,37 @@ def _slots(sequences: Sequences, longest: int) -> Tensor:
 
 
 def _varlen(q: Tensor, k: Tensor, v: Tensor, sequences: Sequences, dropout_p: float) -> Tensor:
-    kernel = _varlen_kernel()
-    # The public kernel has no dropout and is flash only: half precision on CUDA.
-    if kernel and dropout_p == 0 and q.is_cuda and q.dtype in (torch.float16, torch.bfloat16):
-        longest = max(sequences.lengths)
-        ends = sequences.cu_seqlens
-        out: Tensor = kernel(q, k, v, ends, ends, longest, longest)
-        return out
-    return _nested(q, k, v, sequences, dropout_p)
+    compute = _flash if _flash_takes(q) else _nested
+    return compute(q, k, v, sequences, dropout_p)
+
+
+def _flash_takes(q: Tensor) -> bool:
+    """Half precision on NVIDIA's GPUs from Ampere on; up to 128 a head with no exception."""
+    return (
+        q.is_cuda
+        and q.dtype in (torch.float16, torch.bfloat16)
+        and q.shape[-1] % 8 == 0
+        and q.shape[-1] <= 128
+        and torch.cuda.get_device_capability(q.device) >= (8, 0)
+        and torch.backends.cuda.is_flash_attention_available()
+    )
+
+
+def _flash(q: Tensor, k: Tensor, v: Tensor, sequences: Sequences, dropout_p: float) -> Tensor:
+    """The operation under torch's `varlen_attn`, which has no dropout, and its jagged attention.
+
+    Called as it is, since jagged tensors take the host longer for a layer (some milliseconds in
+    Python, forward and backward) than the device computes at it.
+    """
+    ends, longest = sequences.cu_seqlens, max(sequences.lengths)
+    out: Tensor = torch.ops.aten._flash_attention_forward(
+        q, k, v, ends, ends, longest, longest, dropout_p, False, False
+    )[0]
+    return out
 
 
 def _nested(q: Tensor, k: Tensor, v: Tensor, sequences: Sequences, dropout_p: float) -> Tensor:
-    """Jagged tensors: flash or memory-efficient kernels with dropout on CUDA, math elsewhere."""
+    """Jagged tensors: memory-efficient kernels with dropout on CUDA, any precision; else math."""
     shortest, longest = min(sequences.lengths), max(sequences.lengths)
     q, k, v = (
         torch.nested.nested_tensor_from_jagged(
@@ -156,17 +180,6 @@ def _nested(q: Tensor, k: Tensor, v: Tensor, sequences: Sequences, dropout_p: fl
     out = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout_p)
     values: Tensor = out.transpose(1, 2).values()
     return values
-
-
-@cache
-def _varlen_kernel() -> Callable[..., Any] | None:
-    """Variable-length attention of torch; None where this torch has none (before 2.10)."""
-    try:
-        module = importlib.import_module("torch.nn.attention.varlen")
-    except ImportError:
-        return None
-    kernel: Callable[..., Any] = module.varlen_attn
-    return kernel
 
 
 _BACKENDS: dict[Backend, Callable[[Tensor, Tensor, Tensor, Sequences, float], Tensor]] = {

@@ -21,6 +21,7 @@ from torch.utils.checkpoint import checkpoint
 from bert.model.attention import Backend, Sequences, attend, default_backend
 from bert.model.config import ModelConfig, padded_vocab_size
 from bert.model.dropout import Dropout
+from bert.model.fused import product_dtype
 from bert.model.positions import FixedPositions, sinusoids
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -91,16 +92,22 @@ class BertSelfAttention(nn.Module):
 
     def forward(self, hidden: Tensor, sequences: Sequences) -> Tensor:
         """[T, D] to [T, D]."""
-        split = (hidden.shape[0], self.heads, -1)
         context = attend(
-            self.query(hidden).view(split),
-            self.key(hidden).view(split),
-            self.value(hidden).view(split),
+            *self.project(hidden),
             sequences,
             dropout_p=self.dropout_p if self.training else 0.0,
             backend=self.backend or default_backend(hidden.device),
         )
         return context.reshape(hidden.shape)
+
+    def project(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[T, D] to query, key and value of each head, three [T, H, K]."""
+        split = (hidden.shape[0], self.heads, -1)
+        return (
+            self.query(hidden).view(split),
+            self.key(hidden).view(split),
+            self.value(hidden).view(split),
+        )
 
 
 class BertResidual(nn.Module):
@@ -207,10 +214,13 @@ class BertModel(nn.Module):
             pooler: Whether the heads read whole sequences.
         """
         super().__init__()
+        self.config = config
         self.embeddings = BertEmbeddings(config, vocab_size)
         self.encoder = BertEncoder(config)
         self.LayerNorm = _norm_if(config, "pre")
         self.pooler = BertPooler(config) if pooler else None
+        # Embeddings and layers on the kernels of a CPU; set by `bert.model.native`.
+        self.native: Callable[..., Tensor] | None = None
 
     def forward(
         self, input_ids: Tensor, segment_ids: Tensor, position_ids: Tensor, sequences: Sequences
@@ -223,8 +233,12 @@ class BertModel(nn.Module):
             position_ids: Position inside the sequence, int64 [T].
             sequences: Borders of the sequences.
         """
-        embedded = self.embeddings(input_ids, segment_ids, position_ids)
-        hidden = self.LayerNorm(self.encoder(embedded, sequences))
+        dtype = product_dtype(input_ids.device) if self.native else None
+        if self.native and dtype:
+            hidden = self.native(input_ids, segment_ids, position_ids, sequences, dtype)
+        else:
+            embedded = self.embeddings(input_ids, segment_ids, position_ids)
+            hidden = self.LayerNorm(self.encoder(embedded, sequences))
         return Encoded(hidden, self.pooler(hidden, sequences) if self.pooler else None)
 
 

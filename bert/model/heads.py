@@ -11,6 +11,8 @@ from bert.model.attention import Sequences
 from bert.model.bert import ACTIVATIONS, BertModel
 from bert.model.config import ModelConfig, padded_vocab_size
 from bert.model.dropout import Dropout
+from bert.model.fused import FusedScores, product_dtype
+from bert.model.weights import ProductWeight
 
 
 class StateError(ValueError):
@@ -59,6 +61,8 @@ class MaskedTokenHead(nn.Module):
         self.transform = MaskedTokenTransform(config)
         self.bias = nn.Parameter(torch.zeros(padded_vocab_size(vocab_size, config.vocab_multiple)))
         self.vocab_size = vocab_size
+        # The token table for the kernels of a CPU; set by `bert.model.native`.
+        self.native_table: ProductWeight | None = None
 
     def forward(self, hidden: Tensor, word_embeddings: Tensor) -> Tensor:
         """[M, D] and the padded token table [rows, D] to [M, V].
@@ -66,7 +70,15 @@ class MaskedTokenHead(nn.Module):
         The product runs over the padded rows, whose count suits the matrix units; the slice drops
         the scores of rows that are no token, so that no softmax or maximum ever sees them.
         """
-        logits = F.linear(self.transform(hidden), word_embeddings, self.bias)
+        transformed = self.transform(hidden)
+        dtype = product_dtype(hidden.device) if self.native_table else None
+        if self.native_table and dtype:
+            weight = self.native_table.get(dtype)
+            scores: Tensor = FusedScores.apply(  # type: ignore[no-untyped-call]
+                transformed, word_embeddings, self.bias, weight, self.vocab_size
+            )
+            return scores
+        logits = F.linear(transformed, word_embeddings, self.bias)
         return logits[:, : self.vocab_size]
 
 
