@@ -10,6 +10,8 @@ from bert.config import check
 from bert.data.corpus import Corpus
 from bert.data.shard_writer import write_instances
 from bert.data.shards import Instances, ShardInfo
+from bert.kernels.build import BuildError
+from bert.kernels.library import use_kernels
 from bert.model.config import ModelConfig
 from bert.ranks.ranks import Ranks
 from bert.train.config import PhaseConfig, RuntimeConfig
@@ -42,6 +44,7 @@ RUNTIME = {
     "precision": "fp32",
     "instruction_set": None,
     "execution": "eager",
+    "kernels": "torch",
     "ipex": False,
     "activation_checkpointing": False,
     "micro_batch_tokens": 128,
@@ -54,6 +57,7 @@ RUNTIME = {
     "launch": {
         "launcher": "torchrun",
         "processes": 1,
+        "bind": "none",
         "hosts": None,
         "backend": "auto",
         "options": "",
@@ -216,6 +220,25 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def native():
+    """The native kernels, switched on; without a compiler there are none to test."""
+    try:
+        use_kernels("native")
+    except BuildError as error:
+        pytest.skip(str(error))
+    yield
+    use_kernels("torch")
+
+
+@pytest.fixture(params=["torch", "native"])
+def kernels(request):
+    """A test that runs twice: with torch's operations, and with the native kernels."""
+    if request.param == "native":
+        request.getfixturevalue("native")
+    return request.param
 
 
 @pytest.fixture

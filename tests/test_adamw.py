@@ -7,6 +7,9 @@ from bert.optim.config import AdamWConfig
 from bert.optim.groups import make_optimizer
 from bert.optim.moments import set_learning_rate
 
+# Every claim holds with torch's operations and with the native kernels.
+pytestmark = pytest.mark.usefixtures("kernels")
+
 
 def config(**changes):
     values = {

@@ -6,11 +6,14 @@ import pytest
 import torch
 
 from bert.config import check
-from bert.optim.clip import clip_by_global_norm
+from bert.optim.clip import clip_divisor, global_norm
 from bert.optim.config import LambConfig
 from bert.optim.groups import make_optimizer, parameter_groups
 from bert.optim.lamb import Lamb, trust_ratios
 from bert.optim.moments import OptimizerError, reset_step, set_learning_rate
+
+# Every claim holds with torch's operations and with the native kernels.
+pytestmark = pytest.mark.usefixtures("kernels")
 
 SHAPES = {
     "dense.weight": (4, 3),
@@ -60,9 +63,9 @@ def take_steps(params, optimizer, cfg, steps, first=0):
     for index in range(first, first + steps):
         for name, value in draw_gradients(index).items():
             params[name].grad = torch.tensor(value, dtype=torch.float32)
-        clip_by_global_norm([p.grad for p in params.values()], cfg.max_grad_norm)
+        norm = global_norm([p.grad for p in params.values()])
         set_learning_rate(optimizer, 0.01 * (index + 1))
-        optimizer.step()
+        optimizer.step(divisor=clip_divisor(norm, cfg.max_grad_norm))
 
 
 def reference(values, cfg, steps):
@@ -234,21 +237,26 @@ def test_a_closure_is_refused():
         optimizer.step(lambda: 0.0)
 
 
-@pytest.mark.parametrize(
-    ("max_norm", "expected"), [(1.0, [0.6, 0.8]), (10.0, [3.0, 4.0]), (None, [3.0, 4.0])]
-)
-def test_clipping_scales_to_the_norm_and_returns_the_norm_before(max_norm, expected):
-    grads = [torch.tensor([3.0]), torch.tensor([[4.0]])]
-    assert clip_by_global_norm(grads, max_norm).item() == pytest.approx(5.0)
-    assert [grad.item() for grad in grads] == pytest.approx(expected)
+@pytest.mark.parametrize(("max_norm", "divisor"), [(1.0, 5.0), (2.5, 2.0), (10.0, 1.0)])
+def test_clipping_divides_by_the_norm_s_excess_over_its_limit(max_norm, divisor):
+    norm = global_norm([torch.tensor([3.0]), torch.tensor([[4.0]])])
+    assert norm.item() == pytest.approx(5.0)
+    assert clip_divisor(norm, max_norm).item() == pytest.approx(divisor)
 
 
-def test_clipping_shows_a_gradient_that_is_not_finite():
-    assert not torch.isfinite(clip_by_global_norm([torch.tensor([1.0, math.inf])], 1.0))
+def test_no_limit_is_no_divisor():
+    assert clip_divisor(torch.tensor(5.0), None) is None
+
+
+@pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan])
+def test_the_norm_shows_a_gradient_that_is_not_finite(bad):
+    gradients = [torch.ones(3), torch.ones(100, 200)]
+    gradients[1][77, 5] = bad
+    assert not torch.isfinite(global_norm(gradients))
 
 
 def test_no_gradients_have_norm_zero():
-    assert clip_by_global_norm([], 1.0).item() == 0.0
+    assert global_norm([]).item() == 0.0
 
 
 # Betas, eps, decay and clip of published runs; a key that could not be written would be refused.

@@ -12,6 +12,8 @@ from torch import nn
 
 from bert.checkpoints.checkpoint import CheckpointError
 from bert.config import check
+from bert.kernels.build import BuildError
+from bert.kernels.library import use_kernels
 from bert.optim.config import AdamWConfig, LambConfig
 from bert.optim.groups import make_optimizer
 from bert.optim.moments import reset_step, set_learning_rate
@@ -35,6 +37,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
+from bert.kernels.library import use_kernels
 from bert.optim.groups import make_optimizer
 from bert.optim.sharded import ShardedOptimizer
 from bert.ranks.ranks import Ranks
@@ -58,6 +61,7 @@ def run(folder, rank, world):
     dist.destroy_process_group()
 
 torch.set_num_threads(1)
+use_kernels(sys.argv[2])
 net = make_net()
 train(net, make_optimizer(net.named_parameters(), CONFIGS["lamb"]), 0, 1)  # torch loads the rest
 fork = multiprocessing.get_context("fork")
@@ -100,20 +104,25 @@ def train(net, optimizer, first, last):
             if name != "unused":
                 parameter.grad = torch.randn(parameter.shape, generator=generator)
         set_learning_rate(optimizer, 0.01 * (step + 1))
-        optimizer.step()
+        optimizer.step(divisor=torch.tensor(1.5))
 
 
 def equal(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    """Folder with what 2 and what 3 ranks wrote after three steps."""
+@pytest.fixture(scope="module", params=["torch", "native"])
+def written(request, tmp_path_factory):
+    """Folder with what 2 and what 3 ranks wrote after three steps; this process computes alike."""
+    try:
+        use_kernels(request.param)
+    except BuildError as error:
+        pytest.skip(str(error))
     folder = tmp_path_factory.mktemp("sharded")
-    command = [sys.executable, "-c", RANKS_SCRIPT, str(folder)]
+    command = [sys.executable, "-c", RANKS_SCRIPT, str(folder), request.param]
     subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": "."}, timeout=180)
-    return folder
+    yield folder
+    use_kernels("torch")
 
 
 @pytest.fixture(params=WORLDS)

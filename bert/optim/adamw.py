@@ -12,9 +12,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from bert.kernels.update import Moving
 from bert.optim.config import AdamWConfig
-from bert.optim.moments import MomentOptimizer, Tensors, direction
+from bert.optim.fused import add_direction
+from bert.optim.moments import MomentOptimizer, direction
 
 
 class AdamW(MomentOptimizer):
@@ -29,8 +32,23 @@ class AdamW(MomentOptimizer):
         keys = {"beta1", "beta2", "eps", "bias_correction"}
         super().__init__(groups, config.model_dump(include=keys))
 
-    def update(self, group: dict[str, Any], tensors: Tensors) -> None:
+    def update(self, group: dict[str, Any], tensors: Moving) -> None:
         """Takes one step for one group."""
-        updates = direction(group, tensors, bias_correction=group["bias_correction"])
+        updates = direction(group, tensors, bias_correction=self.bias_correction(group))
         torch._foreach_mul_(tensors.params, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(tensors.params, updates, alpha=-group["lr"])
+
+    def update_fused(self, group: dict[str, Any], tensors: Moving, divisor: Tensor | None) -> None:
+        """Takes one step for one group, in one pass."""
+        add_direction(
+            tensors.params, tensors, group, divisor, factor=-group["lr"],
+            decay=group["weight_decay"], bias_correction=self.bias_correction(group),
+        )  # fmt: skip
+
+    def bias_correction(self, group: dict[str, Any]) -> bool:
+        """As configured."""
+        return bool(group["bias_correction"])
+
+    def adaptive(self, group: dict[str, Any]) -> bool:
+        """No."""
+        return False

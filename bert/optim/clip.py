@@ -5,6 +5,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from bert.kernels import update
+
 
 @torch.no_grad()
 def global_norm(gradients: Iterable[Tensor]) -> Tensor:
@@ -19,29 +21,24 @@ def global_norm(gradients: Iterable[Tensor]) -> Tensor:
     gradients = list(gradients)
     if not gradients:
         return torch.zeros(())
+    if update.takes(gradients):
+        return update.global_norm(gradients)
     norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     return norm
 
 
-@torch.no_grad()
-def clip_by_global_norm(
-    gradients: Iterable[Tensor], max_norm: float | None, norm: Tensor | None = None
-) -> Tensor:
-    """Divides all gradients in place by max(1, norm / max_norm); no wait for the device.
+def clip_divisor(norm: Tensor, max_norm: float | None) -> Tensor | None:
+    """What a step divides the gradients by: max(1, norm / max_norm); no wait for the device.
 
-    It is the clipping of the original BERT and the pre-scaling of NVIDIA's LAMB. A norm that is not
-    finite makes all gradients NaN: check it before.
+    It is the clipping of the original BERT and the pre-scaling of NVIDIA's LAMB. The optimizer
+    divides, so that the gradients need not be read and written once more. A norm that is not finite
+    makes all gradients NaN: check it before.
 
     Args:
-        gradients: fp32 tensors on one device.
-        max_norm: Largest norm left alone; None only measures.
-        norm: Their `global_norm`, if it is known.
+        norm: The gradients' `global_norm`, fp32 tensor of no dimension.
+        max_norm: Largest norm left alone; None for any.
 
     Returns:
-        The norm before clipping, fp32 tensor of no dimension; 0 without gradients.
+        fp32 tensor of no dimension on the norm's device; None without `max_norm`.
     """
-    gradients = list(gradients)
-    norm = global_norm(gradients) if norm is None else norm
-    if max_norm is not None and gradients:
-        torch._foreach_div_(gradients, torch.clamp(norm / max_norm, min=1.0))
-    return norm
+    return None if max_norm is None else torch.clamp(norm / max_norm, min=1.0)

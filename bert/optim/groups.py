@@ -47,8 +47,8 @@ def make_optimizer(
 ) -> MomentOptimizer:
     """Returns the configured optimizer with a learning rate of 0, which the loop sets every step.
 
-    It does not clip: the loop calls `clip_by_global_norm` with `config.max_grad_norm` when the
-    gradients are complete.
+    It does not clip by itself: the loop gives every step its `clip_divisor`, made with
+    `config.max_grad_norm` when the gradients are complete.
 
     Raises:
         OptimizerError: A parameter is not fp32.

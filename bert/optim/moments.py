@@ -7,12 +7,13 @@ waits for the device and a saved state loads with `weights_only=True`.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from bert.checkpoints.checkpoint import load_optimizer, optimizer_tensors
+from bert.kernels.update import Moving, Numbers, adam_step, lamb_step, takes
 
 
 class OptimizerError(ValueError):
@@ -27,17 +28,11 @@ class HasGroups(Protocol):
         """Parameter groups with keys `lr` and `step`, among others."""
 
 
-class Tensors(NamedTuple):
-    """Parameters of one group that have a gradient, with it and their moments, all fp32."""
-
-    params: list[Tensor]
-    grads: list[Tensor]
-    exp_avg: list[Tensor]
-    exp_avg_sq: list[Tensor]
-
-
 class MomentOptimizer(torch.optim.Optimizer, ABC):
     """Keeps the moments and the counter; a subclass turns them into an update.
+
+    On a CPU with the native kernels that update is one of `bert.kernels.update`, the same within
+    rounding; a subclass says which.
 
     Group keys: `lr` (set by the loop before every step), `step` (updates taken), `beta1`, `beta2`,
     `eps`, `weight_decay`, and what the subclass adds.
@@ -63,20 +58,31 @@ class MomentOptimizer(torch.optim.Optimizer, ABC):
                     )
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Takes one step with the gradients as they are; clip them before.
+    def step(  # type: ignore[override]
+        self, closure: Callable[[], float] | None = None, *, divisor: Tensor | None = None
+    ) -> None:
+        """Takes one step with the gradients divided by `divisor`; they may stay divided.
 
         Parameters without gradient are left alone, weight decay included.
 
         Args:
             closure: Not supported; torch's base class has it.
+            divisor: fp32 of no dimension on the gradients' device, as `clip_divisor` gives it;
+                None for 1.
         """
         if closure is not None:
             raise OptimizerError("A closure was given; this optimizer takes none. Call backward.")
         for group in self.param_groups:
             group["step"] += 1
             tensors = self._tensors(group["params"])
-            if tensors.params:
+            if takes(tensors.params):
+                step = lamb_step if self.adaptive(group) else adam_step
+                step(tensors, self._numbers(group, divisor))
+            elif tensors.params and tensors.params[0].is_cuda:
+                self.update_fused(group, tensors, divisor)
+            elif tensors.params:
+                if divisor is not None:
+                    torch._foreach_div_(tensors.grads, divisor)
                 self.update(group, tensors)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -116,16 +122,39 @@ class MomentOptimizer(torch.optim.Optimizer, ABC):
         self.state.clear()
 
     @abstractmethod
-    def update(self, group: dict[str, Any], tensors: Tensors) -> None:
+    def update(self, group: dict[str, Any], tensors: Moving) -> None:
         """Changes moments and parameters in place; `group["step"]` is the 1-based step."""
 
-    def _tensors(self, params: list[Tensor]) -> Tensors:
+    @abstractmethod
+    def update_fused(self, group: dict[str, Any], tensors: Moving, divisor: Tensor | None) -> None:
+        """As `update` with gradients divided by `divisor`, by fewer passes over a GPU's memory."""
+
+    @abstractmethod
+    def bias_correction(self, group: dict[str, Any]) -> bool:
+        """Whether young moments are scaled up."""
+
+    @abstractmethod
+    def adaptive(self, group: dict[str, Any]) -> bool:
+        """Whether each tensor's update is scaled by its trust ratio."""
+
+    def _numbers(self, group: dict[str, Any], divisor: Tensor | None) -> Numbers:
+        return Numbers(
+            group["lr"],
+            group["beta1"],
+            group["beta2"],
+            group["eps"],
+            group["weight_decay"],
+            group["step"] if self.bias_correction(group) else None,
+            1.0 if divisor is None else float(divisor),
+        )
+
+    def _tensors(self, params: list[Tensor]) -> Moving:
         live = [param for param in params if param.grad is not None]
         for param in live:
             if not self.state[param]:
                 self.state[param]["exp_avg"] = torch.zeros_like(param)
                 self.state[param]["exp_avg_sq"] = torch.zeros_like(param)
-        return Tensors(
+        return Moving(
             live,
             [param.grad for param in live if param.grad is not None],
             [self.state[param]["exp_avg"] for param in live],
@@ -137,7 +166,7 @@ def _settings(group: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in group.items() if key not in {"params", "step"}}
 
 
-def direction(group: dict[str, Any], tensors: Tensors, *, bias_correction: bool) -> list[Tensor]:
+def direction(group: dict[str, Any], tensors: Moving, *, bias_correction: bool) -> list[Tensor]:
     """Updates the moments in place and returns Adam's direction m / (sqrt(v) + eps), new tensors.
 
     m <- beta1 m + (1 - beta1) g and v <- beta2 v + (1 - beta2) g^2; with bias correction both are

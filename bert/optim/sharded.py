@@ -38,7 +38,7 @@ def share_out(sizes: list[int], world: int) -> list[int]:
 
 
 class ShardedOptimizer:
-    """LAMB or AdamW over all ranks; every rank has all gradients, summed and clipped."""
+    """LAMB or AdamW over all ranks; every rank has all gradients, summed."""
 
     def __init__(
         self,
@@ -73,9 +73,13 @@ class ShardedOptimizer:
         return self._own.param_groups
 
     @torch.no_grad()
-    def step(self) -> None:
-        """Updates this rank's parameters, then all ranks take the new weights of the others."""
-        self._own.step()
+    def step(self, *, divisor: Tensor | None = None) -> None:
+        """Updates this rank's parameters, then all ranks take the new weights of the others.
+
+        Args:
+            divisor: Of the gradients, the same on all ranks; as in `MomentOptimizer.step`.
+        """
+        self._own.step(divisor=divisor)
         if self._ranks.world == 1:
             return
         for owner, share in enumerate(self._shares):
