@@ -27,6 +27,7 @@ def main() -> None:
     log.setup(args.log)
     config = load_section(FinetuneConfig, args.config)
     runtime = load_section(RuntimeConfig, args.runtime)
+    device = choose_device(runtime, 0)
     model_config = load_section(ModelConfig, args.model)
     vocabulary = load_vocabulary(args.vocab)
     tokenizer = load_tokenizer(args.vocab)
@@ -47,7 +48,7 @@ def main() -> None:
         pretrained = loaded.model
         inputs |= checkpoint_digests(args.checkpoint)
 
-    tuning = Tuning(config, runtime, args.seed, choose_device(runtime, 0))
+    tuning = Tuning(config, runtime, args.seed, device)
     model = build_model(
         task.HEAD, task.NUM_LABELS, model_config, vocabulary.size, tuning, pretrained
     )

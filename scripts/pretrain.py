@@ -21,11 +21,12 @@ from bert.config import load_section
 from bert.convert.given import load_given
 from bert.data.index import check_companion, open_corpus
 from bert.data.vocab import load_vocabulary
-from bert.devices.device import choose_device, describe_device, share_cores
+from bert.devices.device import choose_device, describe_device
 from bert.fetch.fetched import fetched_files
 from bert.manifest import atomic_file, code_digest, sha256_file, sha256_json, write_manifest
 from bert.model.config import ModelConfig
 from bert.ranks.failing import failing
+from bert.ranks.placement import place, share_threads
 from bert.ranks.ranks import Ranks, find_ranks, join, leave
 from bert.ranks.status import UNFINISHED
 from bert.train.around import Folders
@@ -54,7 +55,7 @@ def train(args: argparse.Namespace, ranks: Ranks) -> bool:
     """Trains the phase as far as this job goes; whether it is finished."""
     runtime = load_section(RuntimeConfig, args.runtime)
     stop = StopSignal(runtime.stop)
-    share_cores()
+    share_threads()
     device = choose_device(runtime, ranks.local_rank)
     join(ranks, device, backend=runtime.launch.backend, timeout_s=runtime.launch.timeout_s)
     config = load_section(PhaseConfig, args.config)
@@ -73,6 +74,7 @@ def train(args: argparse.Namespace, ranks: Ranks) -> bool:
     identity = [config.model_dump(), model_config.model_dump(), inputs, code_digest("pretrain")]
     ranks.check_same("what is trained", sha256_json([identity, runtime.model_dump()]), device)
     running = args.output / "running" / sha256_json(identity)[:16]
+    place(runtime.launch, ranks, device)
     learner = build(setup)
     if args.weights:
         load_given(given, learner.network, setup.identity())

@@ -7,7 +7,7 @@ import torch
 from bert.config import check
 from bert.data.batches import read_steps
 from bert.devices.device import (
-    _to_device,
+    array_to_device,
     choose_device,
     describe_device,
     probe_flops,
@@ -100,6 +100,6 @@ def test_the_probe_and_the_description_are_of_this_machine():
 def test_small_integers_keep_their_values_on_the_device(dtype):
     values = np.array([0, 1, np.iinfo(dtype).max], dtype)
 
-    found = _to_device(values, torch.device("cpu"))
+    found = array_to_device(values, torch.device("cpu"))
 
     assert (found.dtype, found.tolist()) == (torch.int64, values.tolist())

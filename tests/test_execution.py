@@ -27,6 +27,7 @@ COMPUTE = {
     "precision": "fp32",
     "instruction_set": None,
     "execution": "eager",
+    "kernels": "torch",
     "ipex": False,
     "activation_checkpointing": False,
 }

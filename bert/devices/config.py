@@ -25,6 +25,11 @@ class ComputeConfig(Section):
         "eager; graph (torch.compile); trace (torch.jit.trace); lazy (operations collected and "
         "compiled at the end of a step: Habana's lazy mode, torch's lazy backend on a CPU)."
     )
+    kernels: Literal["auto", "native", "torch"] = knob(
+        "Who computes a CPU's training step: native (kernels of this project, compiled at first "
+        "use; needs a C++ compiler), torch (its operations alone: the reference, slower), or auto "
+        "(native where there is a compiler)."
+    )
     ipex: bool = knob(
         "Whether the CPU kernels of Intel's extension take the place of torch's (the extra `ipex`; "
         "torch 2.8 only)."

@@ -2,7 +2,6 @@
 
 import importlib
 import logging
-import os
 import platform
 import time
 from pathlib import Path
@@ -18,7 +17,10 @@ from bert.devices.config import ComputeConfig
 from bert.devices.instruction_set import limit_instruction_set
 from bert.devices.ipex import ipex_version, load_ipex
 from bert.devices.kernels import product_kernels
+from bert.devices.memory import keep_memory
 from bert.devices.precision import FRACTION_BITS, autocast, product_bits, set_product_precision
+from bert.devices.repeatable import compute_repeatably
+from bert.kernels.library import kernels_on, use_kernels
 from bert.model.attention import Sequences
 from bert.model.config import ModelConfig
 
@@ -35,17 +37,6 @@ class DeviceBatch(NamedTuple):
     masked_lm_positions: Tensor
     masked_lm_ids: Tensor
     next_sentence_labels: Tensor
-
-
-def share_cores() -> None:
-    """Divides the threads that this job was given among the ranks that share its machine.
-
-    Snakemake sets OMP_NUM_THREADS to the threads of the whole job, for every rank alike.
-    """
-    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    given = os.environ.get("OMP_NUM_THREADS")
-    if given and ranks > 1:
-        torch.set_num_threads(max(1, int(given) // ranks))
 
 
 def choose_device(config: ComputeConfig, local_rank: int) -> torch.device:
@@ -72,6 +63,9 @@ def choose_device(config: ComputeConfig, local_rank: int) -> torch.device:
     if config.ipex:
         load_ipex(device)
     set_product_precision(config, device)
+    compute_repeatably(device)
+    use_kernels(config.kernels if device.type == "cpu" else "torch")
+    keep_memory(device)
     _warn_of_other_arithmetic(config, device)
     return device
 
@@ -97,18 +91,28 @@ def _warn_of_other_arithmetic(config: ComputeConfig, device: torch.device) -> No
 
 
 def to_device(batch: MicroBatch, device: torch.device) -> DeviceBatch:
-    """Copies a micro-batch to the device without waiting for it, and widens it there."""
-    ids, segments, positions, ends, *targets = [_to_device(array, device) for array in batch]
+    """Copies a micro-batch to the device without waiting for it, and widens it there.
+
+    The copies stand in the device's queue before the micro-batch that is being computed has ended:
+    they need no stream of their own, being some 80 KB for 16,384 tokens. On a CPU nothing is
+    copied but for the widening.
+    """
+    ids, segments, positions, ends, *targets = [array_to_device(array, device) for array in batch]
     lengths = tuple((batch.cu_seqlens[1:] - batch.cu_seqlens[:-1]).tolist())
     return DeviceBatch(ids, segments, positions, Sequences(ends.int(), lengths), *targets)
 
 
-def _to_device(array: NDArray[Any], device: torch.device) -> Tensor:
+def array_to_device(array: NDArray[Any], device: torch.device) -> Tensor:
     """An integer array as int64 on the device; copied as it is, widened there."""
     # Unsigned integers of 16 and 32 bits lack many kernels: their bits travel as signed ones.
     size = array.dtype.itemsize
     signed = array.view(f"i{size}") if size > 1 else array
-    wide = torch.from_numpy(signed).to(device, non_blocking=True).long()
+    host = torch.from_numpy(signed)
+    if device.type in ("cuda", "xpu"):
+        # From other memory the driver copies only when all work before has ended. torch keeps the
+        # pages and gives them out again when the copy is done.
+        host = host.pin_memory()
+    wide = host.to(device, non_blocking=True).long()
     return wide & (256**size - 1) if size > 1 and array.dtype.kind == "u" else wide
 
 
@@ -136,6 +140,7 @@ def describe_device(device: torch.device, config: ComputeConfig) -> dict[str, An
             "instruction_set": torch.backends.cpu.get_cpu_capability(),
             "instruction_set_limit": config.instruction_set,
             "product_kernels": product_kernels(config),
+            "kernels": "native" if kernels_on() else "torch",
         }
     if config.ipex:
         described["ipex"] = ipex_version()

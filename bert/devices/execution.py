@@ -19,9 +19,11 @@ from bert.model.bert import (
     BertEmbeddings,
     BertIntermediate,
     BertResidual,
+    BertSelfAttention,
     set_activation_checkpointing,
 )
 from bert.model.heads import MaskedTokenTransform
+from bert.model.native import attach_kernels
 
 
 def prepare_model(model: nn.Module, config: ComputeConfig, device: torch.device) -> None:
@@ -39,6 +41,8 @@ def prepare_model(model: nn.Module, config: ComputeConfig, device: torch.device)
         ValueError: What was asked for is not installed here.
     """
     set_activation_checkpointing(model, config.activation_checkpointing)
+    if config.execution == "eager":
+        attach_kernels(model)
     if config.execution == "graph":
         _compile(model, device)
     if config.execution == "trace":
@@ -46,7 +50,11 @@ def prepare_model(model: nn.Module, config: ComputeConfig, device: torch.device)
 
 
 def end_step(config: ComputeConfig, device: torch.device) -> None:
-    """Runs what a lazy device has collected; nothing on others. Call it once an optimizer step."""
+    """Runs what a lazy device has collected; nothing on others.
+
+    Call it after each backward pass, or the device collects all micro-batches first, and after the
+    update. It waits for nothing.
+    """
     if config.execution != "lazy":
         return
     module = "torch._lazy" if device.type == "lazy" else "habana_frameworks.torch.core"
@@ -64,6 +72,9 @@ def _compile(model: nn.Module, device: torch.device) -> None:
             module, BertEmbeddings | BertResidual | BertIntermediate | MaskedTokenTransform
         ):
             module.compile(dynamic=True)
+        if isinstance(module, BertSelfAttention):
+            # Autocast then rounds the input once, not three times.
+            module.__dict__["project"] = torch.compile(module.project, dynamic=True)
 
 
 def _trace(model: nn.Module, config: ComputeConfig, device: torch.device) -> None:

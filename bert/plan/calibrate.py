@@ -22,7 +22,7 @@ from bert.optim.config import AdamWConfig, LambConfig
 from bert.optim.groups import make_optimizer
 from bert.optim.moments import set_learning_rate
 from bert.train.config import RuntimeConfig
-from bert.train.evaluate import loss_sums, run_model
+from bert.train.evaluate import losses, run_model
 
 _SHALLOW, _DEEP = 1, 3
 _REPEATS = 3
@@ -76,7 +76,7 @@ def _trial(
     def forward_and_backward() -> None:
         with autocast(runtime, device):
             logits = run_model(model, batch)
-        sums = loss_sums(logits, batch)
+        sums = losses(logits, batch)
         (sums.mlm_loss + sums.nsp_loss).backward()  # type: ignore[no-untyped-call]
 
     seconds = _median_seconds(forward_and_backward, device)

@@ -12,19 +12,18 @@ from bert.data.corpus import Corpus
 from bert.data.masking import MaskingConfig
 from bert.devices.device import DeviceBatch, to_device
 from bert.devices.precision import autocast
+from bert.model.fused import summed_cross_entropy
 from bert.model.heads import BertForPretraining, PretrainingLogits
 from bert.ranks.ranks import Ranks
 from bert.train.config import RuntimeConfig
 from bert.train.guard import NonFiniteError
 
 
-class LossSums(NamedTuple):
-    """Sums over a micro-batch, float tensors without shape."""
+class Losses(NamedTuple):
+    """Cross entropies in nats, summed over a micro-batch; fp32 tensors without shape."""
 
     mlm_loss: Tensor
     nsp_loss: Tensor  # 0 in a model without next-sentence head
-    mlm_correct: Tensor
-    nsp_correct: Tensor
 
 
 def run_model(model: BertForPretraining, batch: DeviceBatch) -> PretrainingLogits:
@@ -39,18 +38,24 @@ def run_model(model: BertForPretraining, batch: DeviceBatch) -> PretrainingLogit
     return logits
 
 
-def loss_sums(logits: PretrainingLogits, batch: DeviceBatch) -> LossSums:
-    """Cross entropies in nats, summed in fp32 over predicted tokens and over instances."""
-    mlm_logits = logits.mlm_logits.float()
-    mlm_loss = F.cross_entropy(mlm_logits, batch.masked_lm_ids, reduction="sum")
-    mlm_correct = (mlm_logits.detach().argmax(-1) == batch.masked_lm_ids).sum()
+def losses(logits: PretrainingLogits, batch: DeviceBatch) -> Losses:
+    """Cross entropies of predicted tokens and of instances, computed in fp32."""
+    mlm_loss = summed_cross_entropy(logits.mlm_logits, batch.masked_lm_ids)
     if logits.nsp_logits is None:
-        zero = torch.zeros_like(mlm_loss)
-        return LossSums(mlm_loss, zero, mlm_correct, zero)
-    nsp_logits = logits.nsp_logits.float()
-    nsp_loss = F.cross_entropy(nsp_logits, batch.next_sentence_labels, reduction="sum")
-    nsp_correct = (nsp_logits.detach().argmax(-1) == batch.next_sentence_labels).sum()
-    return LossSums(mlm_loss, nsp_loss, mlm_correct, nsp_correct)
+        return Losses(mlm_loss, torch.zeros_like(mlm_loss))
+    labels = batch.next_sentence_labels
+    return Losses(mlm_loss, F.cross_entropy(logits.nsp_logits.float(), labels, reduction="sum"))
+
+
+def count_correct(logits: PretrainingLogits, batch: DeviceBatch) -> tuple[Tensor, Tensor]:
+    """Predicted tokens and instances with the highest score on the right answer.
+
+    Apart from the losses, because it reads all scores once more and training has no use for it.
+    """
+    mlm_correct = (logits.mlm_logits.argmax(-1) == batch.masked_lm_ids).sum()
+    if logits.nsp_logits is None:
+        return mlm_correct, torch.zeros_like(mlm_correct)
+    return mlm_correct, (logits.nsp_logits.argmax(-1) == batch.next_sentence_labels).sum()
 
 
 @torch.no_grad()
@@ -73,7 +78,8 @@ def evaluate(
     """
     training = model.training
     model.eval()
-    totals = [0.0] * 6  # four sums, predicted tokens, instances
+    found: list[Tensor] = []  # four sums a micro-batch, on the device
+    counts = [0.0, 0.0]  # predicted tokens, instances
     for micro in read_all(
         corpus, micro_batch_tokens=runtime.micro_batch_tokens, masking=masking, seed=seed,
         limit=limit, rank=ranks.rank, world=ranks.world,
@@ -81,11 +87,13 @@ def evaluate(
         batch = to_device(micro, device)
         with autocast(runtime, device):
             logits = run_model(model, batch)
-        sums = [float(value) for value in loss_sums(logits, batch)]
-        sums += [float(len(micro.masked_lm_ids)), float(len(micro.next_sentence_labels))]
-        totals = [a + b for a, b in zip(totals, sums, strict=True)]
+        sums = [*losses(logits, batch), *count_correct(logits, batch)]
+        found.append(torch.stack([value.float() for value in sums]))  # fp32 holds counts to 2^24
+        counts[0] += len(micro.masked_lm_ids)
+        counts[1] += len(micro.next_sentence_labels)
     model.train(training)
-    mlm_loss, nsp_loss, mlm_correct, nsp_correct, tokens, instances = ranks.sum(totals, device)
+    totals = ranks.sum([*_added(found), *counts], device)
+    mlm_loss, nsp_loss, mlm_correct, nsp_correct, tokens, instances = totals
     if not tokens:
         raise ValueError(
             f"{corpus.files[0]} and its companions have no predicted token in {int(instances)} "
@@ -104,3 +112,11 @@ def evaluate(
         "nsp_loss": nsp_loss / instances if has_nsp else None,
         "nsp_accuracy": nsp_correct / instances if has_nsp else None,
     }
+
+
+def _added(found: list[Tensor]) -> list[float]:
+    """The micro-batches' sums, read in one transfer and added in their order in float64."""
+    totals = [0.0] * 4
+    for sums in torch.stack(found).tolist() if found else []:
+        totals = [a + b for a, b in zip(totals, sums, strict=True)]
+    return totals

@@ -18,6 +18,7 @@ from bert.checkpoints.checkpoint import (
 )
 from bert.config import check
 from bert.data.corpus import Corpus
+from bert.devices.execution import prepare_model
 from bert.model.config import ModelConfig
 from bert.model.heads import BertForPretraining
 from bert.ranks.ranks import find_ranks
@@ -105,8 +106,10 @@ def evaluate_checkpoint(
         )
     model = BertForPretraining(model_config, corpus.info.vocab_size)
     load_weights(model, loaded.model, folder)
+    model.to(device)
+    prepare_model(model, runtime, device)
     return evaluate(
-        model.to(device), corpus, config.masking, seed=config.seed, limit=config.instances,
+        model, corpus, config.masking, seed=config.seed, limit=config.instances,
         runtime=runtime, device=device, ranks=find_ranks({}),
     )  # fmt: skip
 

@@ -14,24 +14,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pad_sequence
 
-from bert.data.batches import cut_lengths, segments_and_positions
 from bert.data.randomness import make_key
 from bert.devices.execution import end_step, prepare_model
 from bert.devices.precision import autocast, needs_loss_scaling
 from bert.log import Progress
-from bert.model.attention import Sequences
 from bert.model.bert import initialize
 from bert.model.config import ModelConfig
-from bert.model.heads import BertForSentence, BertForSpan, load_encoder
-from bert.optim.clip import clip_by_global_norm
+from bert.model.heads import BertForSentence, BertForSpan, SpanLogits, load_encoder
+from bert.optim.clip import clip_divisor, global_norm
 from bert.optim.groups import make_optimizer
 from bert.optim.loss_scale import LossScale
 from bert.optim.moments import set_learning_rate
 from bert.optim.schedule import learning_rate_factor
 from bert.tasks.features import Feature
 from bert.train.config import FinetuneConfig, RuntimeConfig
+from bert.train.feature_batches import FeatureBatch, longest_first, micro_batches
 
 logger = logging.getLogger(__name__)
 
@@ -43,16 +41,6 @@ class Tuning(NamedTuple):
     runtime: RuntimeConfig
     seed: int
     device: torch.device
-
-
-class FeatureBatch(NamedTuple):
-    """Features as a token stream on the device."""
-
-    input_ids: Tensor  # [T] int64
-    segment_ids: Tensor  # [T] int64
-    position_ids: Tensor  # [T] int64
-    sequences: Sequences
-    targets: Tensor  # [B, 1] labels or [B, 2] start and end in each sequence, int64; empty without
 
 
 def build_model(
@@ -129,11 +117,14 @@ def finetune(
         set_learning_rate(optimizer, rate)
         optimizer.zero_grad(set_to_none=True)
         chosen = [features[i] for i in index]
-        loss = _accumulate(model, chosen, tuning, step, scale)
+        losses = _backward(model, chosen, tuning, step, scale)
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
         if scale is not None:
             scale.unscale_(gradients)
-        norm = float(clip_by_global_norm(gradients, config.optimizer.max_grad_norm))
+        measured = global_norm(gradients)
+        # The one place of a step where the host waits for the device.
+        *read, norm = torch.stack([*losses, measured]).tolist()
+        loss = math.fsum(read)
         overflowed = scale is not None and math.isfinite(loss) and not math.isfinite(norm)
         if scale is not None:
             scale.update(overflowed)
@@ -143,7 +134,7 @@ def finetune(
                 "finite. Lower learning_rate, or use precision fp32."
             )
         if not overflowed:
-            optimizer.step()
+            optimizer.step(divisor=clip_divisor(measured, config.optimizer.max_grad_norm))
         end_step(tuning.runtime, tuning.device)
         values = {
             "loss": loss,
@@ -157,79 +148,73 @@ def finetune(
     return lines
 
 
-def _accumulate(
+def _backward(
     model: nn.Module, chosen: list[Feature], tuning: Tuning, step: int, scale: LossScale | None
-) -> float:
-    total = 0.0
-    for number, batch in enumerate(_micro_batches(chosen, tuning)):
+) -> list[Tensor]:
+    """Adds up the gradient of a step; each micro-batch's part of the loss, on the device.
+
+    The step's features are those of `batch_indices` in every order: only the micro-batches, and
+    with them the draws of dropout, know that they stand grouped by length.
+    """
+    found = []
+    ordered = [chosen[i] for i in longest_first(chosen)]
+    batches = micro_batches(ordered, tuning.runtime.micro_batch_tokens, tuning.device)
+    for number, batch in enumerate(batches):
         torch.manual_seed(int(make_key(tuning.seed, step, number)) >> 1)
         with autocast(tuning.runtime, tuning.device):
             outputs = model(*batch[:4])
-        loss = _loss(outputs, batch) / len(chosen)
+        loss = summed_loss(outputs, batch) / len(chosen)
         scaled = loss if scale is None else loss * scale.value
         scaled.backward()  # type: ignore[no-untyped-call]
-        total += float(loss.detach())
-    return total
+        end_step(tuning.runtime, tuning.device)
+        found.append(loss.detach())
+    return found
 
 
-def _loss(outputs: Any, batch: FeatureBatch) -> Tensor:
+def summed_loss(outputs: Tensor | SpanLogits, batch: FeatureBatch) -> Tensor:
     """Cross entropy summed over features; the mean of start and end for a span head."""
     if isinstance(outputs, Tensor):
         return F.cross_entropy(outputs.float(), batch.targets[:, 0], reduction="sum")
-    losses = [
-        F.cross_entropy(_by_sequence(logits, batch.sequences), target, reduction="sum")
-        for logits, target in zip(outputs, batch.targets.unbind(1), strict=True)
-    ]
-    return (losses[0] + losses[1]) / 2
+    targets = batch.targets.t().flatten()
+    return F.cross_entropy(_by_sequence(outputs, batch), targets, reduction="sum") / 2
 
 
-def _by_sequence(logits: Tensor, sequences: Sequences) -> Tensor:
-    """[T] to [B, L] with minus infinity behind each sequence's end, fp32."""
-    pieces = list(torch.split(logits.float(), list(sequences.lengths)))
-    return pad_sequence(pieces, batch_first=True, padding_value=-math.inf)
+def _by_sequence(outputs: SpanLogits, batch: FeatureBatch) -> Tensor:
+    """Scores of starts, then of ends, [2 B, L] fp32: minus infinity behind a sequence's end."""
+    lengths, ends = batch.sequences.lengths, batch.sequences.cu_seqlens
+    count, longest = len(lengths), max(lengths)
+    rows = torch.arange(count, device=ends.device)
+    rows = rows.repeat_interleave(ends.diff(), output_size=sum(lengths))
+    scores = torch.stack(outputs).float()
+    table = scores.new_full((2, count * longest), -math.inf)
+    table = table.index_copy(1, rows * longest + batch.position_ids, scores)
+    return table.view(2 * count, longest)
 
 
 @torch.no_grad()
 def predict(model: nn.Module, features: list[Feature], tuning: Tuning) -> Any:
     """The model's raw outputs, in the order of the features.
 
+    They are computed grouped by length and read from the device once, at the end.
+
     Returns:
         Span head: a list of (start logits [L], end logits [L]); sentence head: [N, labels]; fp32.
     """
+    if not features:
+        return []
     model.eval()
-    spans: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
-    rows: list[NDArray[np.float32]] = []
-    for batch in _micro_batches(features, tuning):
+    order = longest_first(features)
+    ordered = [features[i] for i in order]
+    found = []
+    for batch in micro_batches(ordered, tuning.runtime.micro_batch_tokens, tuning.device):
         with autocast(tuning.runtime, tuning.device):
             outputs = model(*batch[:4])
-        if isinstance(outputs, Tensor):
-            rows.append(outputs.float().cpu().numpy())
-            continue
-        lengths = list(batch.sequences.lengths)
-        pieces = [torch.split(x.float().cpu(), lengths) for x in outputs]
-        spans += [(a.numpy(), b.numpy()) for a, b in zip(*pieces, strict=True)]
-    return np.concatenate(rows) if rows else spans
-
-
-def _micro_batches(features: list[Feature], tuning: Tuning) -> Iterator[FeatureBatch]:
-    lengths = np.array([len(feature.input_ids) for feature in features], np.int64)
-    for first, last in cut_lengths(lengths, tuning.runtime.micro_batch_tokens):
-        yield make_batch(features[first:last], tuning.device)
-
-
-def make_batch(features: list[Feature], device: torch.device) -> FeatureBatch:
-    """Features end to end as tensors on the device."""
-    lengths = tuple(len(feature.input_ids) for feature in features)
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    starts = np.array([feature.segment_b_start for feature in features], np.uint16)
-    segment_ids, position_ids = segments_and_positions(offsets, starts)
-    arrays = [
-        np.concatenate([feature.input_ids for feature in features]),
-        segment_ids.astype(np.int64),
-        position_ids.astype(np.int64),
-        offsets.astype(np.int32),
-        np.array([feature.targets for feature in features], np.int64),
-    ]
-    moved = [torch.from_numpy(array).to(device) for array in arrays]
-    ids, segments, positions, ends, targets = moved
-    return FeatureBatch(ids, segments, positions, Sequences(ends, lengths), targets)
+        found.append((outputs if isinstance(outputs, Tensor) else torch.stack(outputs, 1)).float())
+        end_step(tuning.runtime, tuning.device)
+    rows = torch.cat(found).cpu().numpy()
+    places = np.argsort(order)
+    if isinstance(outputs, Tensor):
+        return rows[places]
+    borders = np.cumsum([len(feature.input_ids) for feature in ordered])[:-1]
+    spans = np.split(rows, borders)
+    return [(spans[place][:, 0], spans[place][:, 1]) for place in places]

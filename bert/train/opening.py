@@ -139,6 +139,8 @@ def _memory(setup: Setup, model: nn.Module) -> str:
     weights = _FP32 * sum(p.numel() for p in model.parameters())
     owners = setup.ranks.world if setup.runtime.shard_optimizer else 1
     parts = {"weights": weights, "gradients": weights, "moments": _MOMENTS * weights // owners}
+    if setup.ranks.world > 1 and setup.runtime.all_reduce.dtype != "fp32":
+        parts["gradients on their way"] = weights // 2
     if setup.config.kfac is not None:
         kfac = predict_bytes(setup.model, setup.config.kfac, setup.ranks.world)
         parts["K-FAC"] = kfac.factors + kfac.sums + kfac.inverses

@@ -11,6 +11,7 @@ from bert.devices.precision import needs_loss_scaling
 from bert.model.bert import initialize
 from bert.model.config import ModelConfig
 from bert.model.heads import BertForPretraining
+from bert.model.native import detach_kernels
 from bert.optim.groups import make_optimizer
 from bert.optim.kfac import Kfac
 from bert.optim.loss_scale import LossScale
@@ -87,6 +88,8 @@ def build(setup: Setup) -> Learner:
     )
     network.to(setup.device).train()
     prepare_model(network, setup.runtime, setup.device)
+    if setup.config.kfac is not None:
+        detach_kernels(network)  # K-FAC watches single layers, which the kernels pass by
     named, config = list(network.named_parameters()), setup.config
     sharded = setup.runtime.shard_optimizer and setup.ranks.world > 1
     return Learner(

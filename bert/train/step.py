@@ -2,6 +2,12 @@
 
 The loss is the mean over all predicted tokens of the batch plus the mean over all its instances,
 whatever the micro-batches and ranks. A loss or gradient that is not finite changes nothing.
+
+The host hands out the work of a step without waiting for the device, and then reads once: the
+losses of all micro-batches and the gradient's norm, in one transfer. That one read stays, because a
+step that is not finite must leave weights, moments and counters exactly as they were, and who
+decides this after the update has nothing to go back to. It costs the device one launch: while the
+update runs, the host already counts, logs and hands out the next step. K-FAC reads a second norm.
 """
 
 import math
@@ -16,10 +22,10 @@ from bert.data.randomness import make_key
 from bert.devices.device import to_device, training_flops
 from bert.devices.execution import end_step
 from bert.devices.precision import autocast
-from bert.optim.clip import clip_by_global_norm, global_norm
+from bert.optim.clip import clip_divisor, global_norm
 from bert.optim.loss_scale import LossScale
 from bert.optim.moments import set_learning_rate
-from bert.train.evaluate import LossSums, loss_sums, run_model
+from bert.train.evaluate import Losses, losses, run_model
 from bert.train.metrics import StepResult
 from bert.train.setup import Learner, Setup
 
@@ -34,6 +40,13 @@ class _Counts(NamedTuple):
     micro_batches: int
     checksum: int  # of the masked tokens, whatever their order and their ranks
     flops: float
+
+
+class _Gradient(NamedTuple):
+    """Of the whole batch, on the device, the same on all ranks."""
+
+    tensors: list[Tensor]
+    norm: Tensor
 
 
 def train_step(setup: Setup, learner: Learner, batch: StepBatch, rate: float) -> StepResult:
@@ -53,22 +66,32 @@ def train_step(setup: Setup, learner: Learner, batch: StepBatch, rate: float) ->
     scale = None if learner.loss_scale is None else learner.loss_scale.value
     if learner.kfac is not None:
         learner.kfac.collect(batch.step, gradient_scale=scale or 1.0)
-    micro_losses = []
+    found: list[Tensor] = []  # on the device, two a micro-batch
     for number, micro in enumerate(batch.micro_batches):
         # Dropout, too, is a function of the step: nothing to save, nothing to restore.
         torch.manual_seed(_dropout_seed(setup, batch.step, number))
         if number == len(batch.micro_batches) - 1:
             learner.gradients.last_micro_batch()
-        sums = _backward(setup, learner, micro, counts)
-        micro_losses.append((float(sums.mlm_loss.detach()), float(sums.nsp_loss.detach())))
+        found += _backward(setup, learner, micro, counts)
+        end_step(setup.runtime, setup.device)
     learner.gradients.reduce()
-    own = [math.fsum(losses) for losses in zip(*micro_losses, strict=True)] or [0.0, 0.0]
+    gradient = _gradient(learner)
+    # The one place where the host waits for the device.
+    *read, norm = torch.stack([*found, gradient.norm]).tolist()
+    micro_losses = list(zip(read[::2], read[1::2], strict=True))
+    own = [math.fsum(sums) for sums in zip(*micro_losses, strict=True)] or [0.0, 0.0]
     mlm_sum, nsp_sum = setup.ranks.sum(own, setup.device)
-    losses = mlm_sum / max(counts.masked_tokens, 1), nsp_sum / setup.config.batch
-    norm, skipped = _update(setup, learner, batch.step, rate, sum(losses))
+    means = mlm_sum / max(counts.masked_tokens, 1), nsp_sum / setup.config.batch
+    skipped = not math.isfinite(sum(means) + norm)
+    _move_loss_scale(learner.loss_scale, sum(means), skipped)
+    if skipped and learner.kfac is not None:
+        learner.kfac.discard()
+    if not skipped:
+        spoilt = _update(setup, learner, batch.step, rate, gradient)
+        norm, skipped = (norm, False) if spoilt is None else (spoilt, True)
     end_step(setup.runtime, setup.device)
     return StepResult(
-        *losses, norm, counts.tokens, counts.masked_tokens, counts.flops, rate, scale, skipped,
+        *means, norm, counts.tokens, counts.masked_tokens, counts.flops, rate, scale, skipped,
         counts.checksum, micro_losses,
     )  # fmt: skip
 
@@ -97,19 +120,20 @@ def stream_checksum(micro: MicroBatch) -> int:
     return int(((ids + 1) * (places + 1) * (places + ids) % _MODULUS).sum() % _MODULUS)
 
 
-def _backward(setup: Setup, learner: Learner, micro: MicroBatch, counts: _Counts) -> LossSums:
+def _backward(setup: Setup, learner: Learner, micro: MicroBatch, counts: _Counts) -> list[Tensor]:
+    """Adds a micro-batch's gradient; its two losses, summed, on the device."""
     moved = to_device(micro, setup.device)
     with autocast(setup.runtime, setup.device):
         logits = run_model(learner.network, moved)
-    sums = loss_sums(logits, moved)
+    sums = losses(logits, moved)
     loss = _share_of_loss(setup, micro, sums, counts)
     if learner.loss_scale is not None:
         loss = loss * learner.loss_scale.value
     loss.backward()  # type: ignore[no-untyped-call]
-    return sums
+    return [sums.mlm_loss.detach(), sums.nsp_loss.detach()]
 
 
-def _share_of_loss(setup: Setup, micro: MicroBatch, sums: LossSums, counts: _Counts) -> Tensor:
+def _share_of_loss(setup: Setup, micro: MicroBatch, sums: Losses, counts: _Counts) -> Tensor:
     """This micro-batch's part of the loss of the whole batch."""
     if setup.config.loss_mean == "batch":
         masked, instances = counts.masked_tokens, setup.config.batch
@@ -119,30 +143,29 @@ def _share_of_loss(setup: Setup, micro: MicroBatch, sums: LossSums, counts: _Cou
     return sums.mlm_loss / max(masked, 1) + sums.nsp_loss / instances
 
 
-def _update(
-    setup: Setup, learner: Learner, step: int, rate: float, loss: float
-) -> tuple[float, bool]:
-    """Moves the weights if loss and gradient are finite; the gradient's norm, and whether not."""
-    gradients = [p.grad for p in learner.network.parameters() if p.grad is not None]
+def _gradient(learner: Learner) -> _Gradient:
+    """That of the whole batch, without the loss scale; nothing is read."""
+    tensors = [p.grad for p in learner.network.parameters() if p.grad is not None]
     if learner.loss_scale is not None:
-        learner.loss_scale.unscale_(gradients)
-    norm = global_norm(gradients)
-    measured = float(norm)
-    skipped = not math.isfinite(loss + measured)
-    if skipped and learner.kfac is not None:
-        learner.kfac.discard()
-    _move_loss_scale(learner.loss_scale, loss, skipped)
-    if not skipped and learner.kfac is not None:
+        learner.loss_scale.unscale_(tensors)
+    return _Gradient(tensors, global_norm(tensors))
+
+
+def _update(
+    setup: Setup, learner: Learner, step: int, rate: float, gradient: _Gradient
+) -> float | None:
+    """Moves the weights; where K-FAC spoils the gradient, nothing moves: its norm, not finite."""
+    norm = gradient.norm
+    if learner.kfac is not None:
         learner.kfac.precondition(step, rate)
-        norm = global_norm(gradients)
-        if not math.isfinite(float(norm)):
+        norm = global_norm(gradient.tensors)
+        if not math.isfinite(spoilt := float(norm)):
             # The guard must see it: an inverse that overflows is no gradient that was fine.
-            return float(norm), True
-    if not skipped:
-        clip_by_global_norm(gradients, setup.config.optimizer.max_grad_norm, norm)
-        set_learning_rate(learner.optimizer, rate)
-        learner.optimizer.step()
-    return measured, skipped
+            return spoilt
+    set_learning_rate(learner.optimizer, rate)
+    divisor = clip_divisor(norm, setup.config.optimizer.max_grad_norm)
+    learner.optimizer.step(divisor=divisor)
+    return None
 
 
 def _move_loss_scale(scale: LossScale | None, loss: float, skipped: bool) -> None:
