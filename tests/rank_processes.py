@@ -13,6 +13,7 @@ from typing import NamedTuple
 LAUNCH = {
     "launcher": "torchrun",
     "processes": 2,
+    "bind": "none",
     "hosts": None,
     "backend": "auto",
     "options": "",

@@ -34,6 +34,15 @@ def test_cpus_meet_in_gloo_and_so_does_who_asks_for_it(backend, device):
     assert choose_backend(backend, torch.device(device)) == "gloo"
 
 
+def test_accelerators_have_gloo_beside_their_own_backend(monkeypatch):
+    """Numbers on the host meet there; this torch need not have the other."""
+    monkeypatch.setattr(torch.distributed, "is_backend_available", lambda name: True)
+
+    assert choose_backend("auto", torch.device("cuda")) == "cpu:gloo,cuda:nccl"
+    assert choose_backend("nccl", torch.device("cuda", 1)) == "cpu:gloo,cuda:nccl"
+    assert choose_backend("auto", torch.device("xpu")) == "cpu:gloo,xpu:xccl"
+
+
 def test_a_backend_that_torch_lacks_is_refused():
     with pytest.raises(ValueError, match=r"backend is mpi, .* a torch that was built with mpi"):
         choose_backend("mpi", CPU)

@@ -22,7 +22,8 @@ def choose_backend(backend: str, device: torch.device) -> str:
         device: Of this rank.
 
     Returns:
-        The backend; for accelerators other than CUDA with gloo beside it, for numbers on the CPU.
+        The backend; for accelerators with gloo beside it, for numbers on the CPU: a sum of counts
+        or losses then waits neither for the device's work nor in its queue.
 
     Raises:
         ValueError: torch lacks the backend here.
@@ -37,6 +38,6 @@ def choose_backend(backend: str, device: torch.device) -> str:
             f"runtime.launch.backend is {backend}, which is {chosen} on {device.type}, but torch "
             f"{torch.__version__} has no {chosen} here; install {need}, or write gloo."
         )
-    if device.type in ("xpu", "hpu") and chosen not in ("gloo", "mpi"):
+    if device.type != "cpu" and chosen not in ("gloo", "mpi"):
         return f"cpu:gloo,{device.type}:{chosen}"
     return chosen

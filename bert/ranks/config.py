@@ -1,8 +1,8 @@
 """How ranks start and exchange gradients. Free of torch, so the workflow can check it."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from bert.config import Section, knob
 
@@ -31,7 +31,13 @@ class LaunchConfig(Section):
         "Who starts the ranks if there are several: torchrun (this machine), mpirun (OpenMPI), "
         "srun (inside a SLURM allocation), ssh (torchrun on each host of `hosts`)."
     )
-    processes: int = knob("Ranks on each machine.", ge=1)
+    processes: Annotated[int, Field(ge=1)] | Literal["numa"] = knob(
+        "Ranks on each machine; numa = one for each NUMA node of the machine that starts them."
+    )
+    bind: Literal["numa", "none"] = knob(
+        "numa: ranks that share a machine divide its physical cores, along NUMA nodes where that "
+        "is fair, and have at most one thread a core; none: cores and threads as they are given."
+    )
     hosts: str | None = knob(
         "File with one host a line, for ssh and mpirun; null = this machine alone."
     )

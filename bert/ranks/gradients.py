@@ -1,8 +1,10 @@
 """The sum of the gradients over the ranks, once a step, after the last micro-batch.
 
-Gradients are views into flat buckets, in which they travel without being copied first. The buckets
-hold the parameters in reverse order, as the backward pass reaches them, so that the first ones can
-travel while the pass still works on the others.
+Gradients travel in flat buckets. An fp32 gradient moves into its bucket when the first backward
+pass of the step has made it, and is a view into it from then on; for a narrower type it is rounded
+into the bucket before it travels, and widened afterwards. Nothing is set to zero first, and nothing
+is added to zeros. The buckets hold the parameters in reverse order, as the backward pass reaches
+them, so that the first ones can travel while the pass still works on the others.
 """
 
 from collections.abc import Iterable
@@ -23,15 +25,9 @@ _WIRE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class _Bucket(NamedTuple):
-    flat: Tensor
+    flat: Tensor  # in the type of the wire
     parameters: list[Tensor]
     views: list[Tensor]
-
-
-class _Travel(NamedTuple):
-    bucket: _Bucket
-    wire: Tensor
-    work: dist.Work
 
 
 class Gradients:
@@ -39,12 +35,12 @@ class Gradients:
 
     The order of a step: `zero`, backward passes with `last_micro_batch` before the last one,
     `reduce`. A rank without micro-batches calls `zero` and `reduce`. The ranks must not meet
-    otherwise between `last_micro_batch` and `reduce`. With one rank, gradients are ordinary ones,
-    set to None by `zero`, and nothing else happens.
+    otherwise between `last_micro_batch` and `reduce`. With one rank, gradients are ordinary ones
+    and nothing else happens.
     """
 
     def __init__(self, parameters: Iterable[Tensor], config: ReduceConfig, ranks: Ranks) -> None:
-        """Makes the buckets; the gradients are views into them from the first `zero` on.
+        """Makes the buckets.
 
         Args:
             parameters: fp32 leaves that require gradients, in the same order on all ranks.
@@ -55,22 +51,21 @@ class Gradients:
             TypeError: A parameter is not fp32.
         """
         self._parameters = [each for each in parameters if each.requires_grad]
-        self._shared = ranks.world > 1
-        self._wire = _WIRE[config.dtype]
+        self._overlap = config.overlap
         self._buckets: list[_Bucket] = []
-        self._bucket_of: dict[Tensor, int] = {}
-        self._travelling: list[_Travel] = []
+        self._place_of: dict[Tensor, tuple[int, Tensor]] = {}  # its bucket, its view into it
+        self._travelling: list[dist.Work] = []  # of the first buckets
         self._missing: list[set[Tensor]] = []  # by bucket; empty unless hooks are to start buckets
-        if not self._shared:
+        if ranks.world == 1:
             return
         limit = int(config.bucket_mb * 2**20) // 4
-        for bucket in cut_into_buckets(self._parameters[::-1], limit):
-            self._bucket_of |= dict.fromkeys(bucket, len(self._buckets))
-            self._buckets.append(_make_bucket(bucket))
-        if config.overlap:
-            for parameter in self._parameters:
+        for parameters_of_bucket in cut_into_buckets(self._parameters[::-1], limit):
+            bucket = _make_bucket(parameters_of_bucket, _WIRE[config.dtype])
+            for parameter, view in zip(bucket.parameters, bucket.views, strict=True):
+                self._place_of[parameter] = len(self._buckets), view
                 hook = self._gradient_is_there
                 parameter.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]
+            self._buckets.append(bucket)
 
     @property
     def bucket_elements(self) -> list[int]:
@@ -78,37 +73,33 @@ class Gradients:
         return [bucket.flat.numel() for bucket in self._buckets]
 
     def zero(self) -> None:
-        """Forgets the gradients of the last step."""
-        if not self._shared:
-            for parameter in self._parameters:
-                parameter.grad = None
+        """Forgets the gradients of the last step: all are None."""
+        for parameter in self._parameters:
+            parameter.grad = None
         self._missing = []
-        for bucket in self._buckets:
-            bucket.flat.zero_()
-            # Whoever set a gradient to None or to another tensor is put right here.
-            for parameter, view in zip(bucket.parameters, bucket.views, strict=True):
-                parameter.grad = view
 
     def last_micro_batch(self) -> None:
         """Says that the next backward pass is this rank's last one of the step."""
-        self._missing = [set(bucket.parameters) for bucket in self._buckets]
+        if self._overlap:
+            self._missing = [set(bucket.parameters) for bucket in self._buckets]
 
     def reduce(self) -> None:
         """Waits until every gradient is the sum over all ranks; starts what has not started."""
         self._missing = []
         for bucket in self._buckets[len(self._travelling) :]:
             self._start(bucket)
-        for bucket, wire, work in self._travelling:
+        for bucket, work in zip(self._buckets, self._travelling, strict=True):
             work.wait()
-            if wire is not bucket.flat:
-                bucket.flat.copy_(wire)
+            _unpack(bucket)
         self._travelling = []
 
     def _gradient_is_there(self, parameter: Tensor) -> None:
         """Starts the buckets that are complete, in the same order on all ranks."""
+        place, view = self._place_of[parameter]
+        if view.dtype == parameter.dtype:
+            _pack(parameter, view)
         if not self._missing:
             return
-        place = self._bucket_of[parameter]
         if parameter not in self._missing[place]:
             raise RuntimeError(
                 f"the gradient of a parameter of shape {tuple(parameter.shape)} came twice in one "
@@ -122,8 +113,11 @@ class Gradients:
             self._start(self._buckets[len(self._travelling)])
 
     def _start(self, bucket: _Bucket) -> None:
-        wire = bucket.flat.to(self._wire)  # the bucket itself if the type is the same
-        self._travelling.append(_Travel(bucket, wire, dist.all_reduce(wire, async_op=True)))
+        for parameter, view in zip(bucket.parameters, bucket.views, strict=True):
+            _pack(parameter, view)
+        work = dist.all_reduce(bucket.flat, async_op=True)
+        assert work is not None
+        self._travelling.append(work)
 
 
 def cut_into_buckets(parameters: Iterable[Tensor], limit: int) -> list[list[Tensor]]:
@@ -139,7 +133,7 @@ def cut_into_buckets(parameters: Iterable[Tensor], limit: int) -> list[list[Tens
     return buckets
 
 
-def _make_bucket(parameters: list[Tensor]) -> _Bucket:
+def _make_bucket(parameters: list[Tensor], wire: torch.dtype) -> _Bucket:
     for parameter in parameters:
         if parameter.dtype != torch.float32:
             raise TypeError(
@@ -147,7 +141,27 @@ def _make_bucket(parameters: list[Tensor]) -> _Bucket:
                 "several ranks are summed for fp32 parameters. Keep the weights in fp32."
             )
     sizes = [parameter.numel() for parameter in parameters]
-    flat = torch.zeros(sum(sizes), device=parameters[0].device)
+    flat = torch.zeros(sum(sizes), dtype=wire, device=parameters[0].device)
     pieces = flat.split(sizes)  # type: ignore[no-untyped-call]
     views = [piece.view_as(one) for piece, one in zip(pieces, parameters, strict=True)]
     return _Bucket(flat, parameters, views)
+
+
+def _pack(parameter: Tensor, view: Tensor) -> None:
+    """Puts the gradient into its bucket; zeros for a parameter that no backward pass reached."""
+    if parameter.grad is view:
+        return
+    if parameter.grad is None:
+        view.zero_()
+        parameter.grad = view if view.dtype == parameter.dtype else torch.zeros_like(parameter)
+    else:
+        view.copy_(parameter.grad)
+        if view.dtype == parameter.dtype:
+            parameter.grad = view
+
+
+def _unpack(bucket: _Bucket) -> None:
+    """Widens the sums into the gradients, unless these are in the bucket themselves."""
+    for parameter, view in zip(bucket.parameters, bucket.views, strict=True):
+        if parameter.grad is not None and parameter.grad is not view:
+            parameter.grad.copy_(view)

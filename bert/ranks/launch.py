@@ -22,6 +22,7 @@ from bert.ranks.hosts import passed_on, read_hosts
 from bert.ranks.meeting import make_port
 from bert.ranks.ssh import run_over_ssh
 from bert.ranks.status import STOP_SIGNALS, UNFINISHED, shell_status
+from bert.ranks.topology import allowed_cpus, count_nodes, read_cores
 
 
 def main(arguments: list[str]) -> int:
@@ -31,17 +32,26 @@ def main(arguments: list[str]) -> int:
     args = parse_args(arguments)
     values = load_values(args.section)
     config = check(LaunchConfig, values.get("launch"), where=str(args.section), path="launch")
-    if config.processes == 1 and config.hosts is None and config.launcher != "srun":
+    processes = count_processes(config)
+    if processes == 1 and config.hosts is None and config.launcher != "srun":
         os.execv(sys.executable, [sys.executable, *args.command])
     options = shlex.split(config.options)
     if config.launcher == "torchrun":
-        return _torchrun([*options, "--", *args.command], config.processes)
+        return _torchrun([*options, "--", *args.command], processes)
     if config.launcher == "ssh":
-        hosts = read_hosts(Path(str(config.hosts)), config.processes)
-        return run_over_ssh(hosts, config.processes, options, args.command)
+        hosts = read_hosts(Path(str(config.hosts)), processes)
+        return run_over_ssh(hosts, processes, options, args.command)
     if config.launcher == "mpirun":
-        os.environ["OMP_NUM_THREADS"] = str(threads_of_a_rank(config.processes))
+        os.environ["OMP_NUM_THREADS"] = str(threads_of_a_rank(processes))
     return _supervise(launcher_command(config, args.command), config.launcher)
+
+
+def count_processes(config: LaunchConfig) -> int:
+    """Ranks on each machine; `numa` counts the NUMA nodes that this process may use."""
+    if config.processes != "numa":
+        return config.processes
+    allowed = allowed_cpus()
+    return 1 if allowed is None else count_nodes(read_cores(allowed))
 
 
 def threads_of_a_rank(processes: int) -> int:
@@ -53,16 +63,17 @@ def threads_of_a_rank(processes: int) -> int:
 def launcher_command(config: LaunchConfig, command: list[str]) -> list[str]:
     """The command line of mpirun or srun for `command`, a script and its arguments."""
     options = shlex.split(config.options)
-    count = str(config.processes)
+    processes = count_processes(config)
+    count = str(processes)
     if config.launcher == "srun":
         # One rank that fails ends the others; srun goes on by default.
         start = ["srun", "--kill-on-bad-exit=1", f"--ntasks-per-node={count}"]
         return [*start, *options, sys.executable, *command]
     start = ["mpirun", "-np", count]
     if config.hosts is not None:
-        hosts = read_hosts(Path(config.hosts), config.processes)
+        hosts = read_hosts(Path(config.hosts), processes)
         meeting = {"MASTER_ADDR": hosts[0], "MASTER_PORT": str(make_port(str(os.getpid())))}
-        start = ["mpirun", "-np", str(config.processes * len(hosts))]
+        start = ["mpirun", "-np", str(processes * len(hosts))]
         start += ["--host", ",".join(f"{host}:{count}" for host in hosts)]
         start += ["--map-by", f"ppr:{count}:node", "-wdir", str(Path.cwd())]
         start += [word for name in passed_on() for word in ("-x", name)]

@@ -51,13 +51,7 @@ class Ranks(NamedTuple):
         Raises:
             ValueError: Some ranks have another value; every rank raises it.
         """
-        if self.world == 1:
-            return
-        digest = hashlib.sha256(value.encode()).digest()
-        mine = torch.frombuffer(bytearray(digest), dtype=torch.uint8).to(_meeting_device(device))
-        tensors = [torch.empty_like(mine) for _ in range(self.world)]
-        dist.all_gather(tensors, mine)
-        all_digests = [bytes(tensor.tolist()) for tensor in tensors]
+        all_digests = self._digests(value, device)
         (most, count), *_ = Counter(all_digests).most_common()
         odd = [rank for rank, one in enumerate(all_digests) if one != most]
         if odd:
@@ -66,6 +60,21 @@ class Ranks(NamedTuple):
                 f"(rank {self.rank} has {value!r}); all ranks must run the same. Give every "
                 "machine the same code, packages, configuration and files."
             )
+
+    def peers(self, text: str, device: torch.device) -> list[int]:
+        """Ranks that give the same text, in order, this one among them."""
+        digests = self._digests(text, device)
+        return [rank for rank, digest in enumerate(digests) if digest == digests[self.rank]]
+
+    def _digests(self, text: str, device: torch.device) -> list[bytes]:
+        """The digest of each rank's text."""
+        digest = hashlib.sha256(text.encode()).digest()
+        if self.world == 1:
+            return [digest]
+        mine = torch.frombuffer(bytearray(digest), dtype=torch.uint8).to(_meeting_device(device))
+        tensors = [torch.empty_like(mine) for _ in range(self.world)]
+        dist.all_gather(tensors, mine)
+        return [bytes(tensor.tolist()) for tensor in tensors]
 
     def barrier(self) -> None:
         """Waits until every rank is here."""
@@ -78,8 +87,8 @@ def _doubles(values: Sequence[float], device: torch.device) -> Tensor:
 
 
 def _meeting_device(device: torch.device) -> torch.device:
-    """Where small numbers meet: other accelerators than CUDA may lack double precision."""
-    return device if device.type == "cuda" else torch.device("cpu")
+    """Where small numbers meet: on the CPU if the group can, so that nobody waits for a device."""
+    return torch.device("cpu") if "cpu:" in dist.get_backend_config() else device
 
 
 def _name(ranks: list[int]) -> str:
