@@ -10,10 +10,12 @@ RECIPE ?= $(DEMO)
 RUN ?= results/demo
 PHASE ?= 1
 OUT ?= results/compare
+DEVICE ?= auto
+BENCH ?= --page docs/speed.md
 WHICH ?= newest
 HELD_OUT ?= $(firstword $(wildcard $(RUN)/encode/phase$(PHASE)/held_out.json $(RUN)/shard/phase$(PHASE)/held_out.json))
 
-.PHONY: help setup demo test test-all lint format schema plan inspect evaluate compare report snakemake-report dag docs clean
+.PHONY: help setup demo test test-all lint format schema plan inspect evaluate compare bench report snakemake-report dag docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -69,6 +71,9 @@ evaluate: setup ## held-out losses of checkpoints (RUN=results/demo PHASE=1 WHIC
 
 compare: setup ## curves and equality of runs (RUN="results/a results/b" [OUT=results/compare])
 	$(BIN)/python -m bert.report.compare $(RUN) --output $(OUT)
+
+bench: setup ## the training step beside its peers (DEVICE=auto BENCH="--cases large-128 --rounds 3"), to docs/speed.md
+	$(BIN)/python benchmarks/training/run.py --device $(DEVICE) $(BENCH)
 
 report: setup ## the report page of a recipe (RECIPE=...), and what it needs
 	$(SNAKEMAKE) --configfile $(RECIPE)
