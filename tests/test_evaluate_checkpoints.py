@@ -8,6 +8,7 @@ import torch
 from bert.checkpoints.checkpoint import CheckpointError, step_folder, write_checkpoint
 from bert.config import check
 from bert.data.shards import read_info
+from bert.kernels.library import use_kernels
 from bert.manifest import write_manifest
 from bert.model.config import ModelConfig
 from bert.model.heads import BertForPretraining
@@ -21,6 +22,7 @@ from bert.train.evaluate_checkpoints import (
 )
 from tests.conftest import MODEL, PHASE, RUNTIME, VOCAB
 from tests.stages import Job, run_here
+from tests.test_finetune import Operations
 
 CPU = torch.device("cpu")
 EVALUATE = {"seed": 1, "instances": None, "masking": PHASE["masking"]}
@@ -53,6 +55,22 @@ def phase(tmp_path):
 def evaluated(chosen, corpus):
     config = check(EvaluateConfig, EVALUATE, where="a test")
     return evaluate_chosen(chosen, corpus, config, check(RuntimeConfig, RUNTIME, where="a"), CPU)
+
+
+@pytest.mark.usefixtures("native")
+def test_a_checkpoint_is_evaluated_on_the_native_kernels(make_setup, tmp_path):
+    """Which have no softmax of torch in their attention; the metrics are those of torch's path."""
+    corpus, runtime = make_setup().held_out, check(RuntimeConfig, RUNTIME, where="a test")
+    config = check(EvaluateConfig, EVALUATE, where="a test")
+    folder = save(tmp_path / "checkpoint", 1, token=9)
+    found = []
+    for kernels in ("native", "torch"):
+        use_kernels(kernels)
+        with Operations() as operations:
+            found.append(evaluate_checkpoint(folder, corpus, config, runtime, CPU))
+        assert ("aten._softmax.default" in operations.names) == (kernels == "torch")
+
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
 
 
 def test_newest_all_and_a_named_step_are_found(phase):

@@ -1,23 +1,28 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bert.config import check
+from bert.kernels.library import use_kernels
+from bert.model.bert import set_attention_backend
 from bert.model.config import ModelConfig
-from bert.model.heads import StateError
+from bert.model.heads import SpanLogits, StateError
 from bert.tasks.features import Feature
 from bert.train.config import FinetuneConfig, RuntimeConfig
+from bert.train.feature_batches import longest_first, make_batch, micro_batches
 from bert.train.finetune import (
     Tuning,
     batch_indices,
     build_model,
     finetune,
-    make_batch,
     predict,
+    summed_loss,
     total_steps,
 )
 from bert.train.setup import build
 from tests.conftest import ADAMW, MODEL, RUNTIME, VOCAB
+from tests.test_step_reads import reads
 
 SECTION = {
     "train": "a",
@@ -129,6 +134,103 @@ def test_predictions_do_not_depend_on_the_company(make_setup):
 
     assert np.allclose(together[4][0], alone[0][0], atol=1e-5)
     assert [len(start) for start, _ in together] == [len(f.input_ids) for f in features]
+
+
+@pytest.mark.parametrize("head", ["sentence", "span"])
+def test_outputs_come_back_in_order_whatever_the_micro_batches(head):
+    """One feature at a time has no order; micro-batches of 60 tokens hold three to seven."""
+    setting = tuning(runtime={"micro_batch_tokens": 60})
+    model, _ = trained(head, setting)
+    features = make_features(41, head, seed=3)
+
+    grouped = predict(model, features, setting)
+    alone = [predict(model, [feature], setting)[0] for feature in features]
+
+    assert len(grouped) == 41
+    for found, expected in zip(grouped, alone, strict=True):
+        assert np.allclose(found, expected, atol=1e-5)
+    assert predict(model, [], setting) == []
+
+
+def test_micro_batches_hold_the_longest_first_and_equal_lengths_together():
+    features = make_features(50, "sentence")
+    ordered = [features[i] for i in longest_first(features)]
+    batches = list(micro_batches(ordered, 60, torch.device("cpu")))
+    lengths = [length for batch in batches for length in batch.sequences.lengths]
+
+    assert lengths == sorted((len(f.input_ids) for f in features), reverse=True)
+    assert all(sum(batch.sequences.lengths) <= 60 for batch in batches)
+    equal = [f for f in features if len(f.input_ids) == 12]
+    assert [f for f in ordered if len(f.input_ids) == 12] == equal, "in the order given"
+
+
+def test_the_order_inside_a_step_changes_no_gradient():
+    """A step whose features come in any order has the same loss and the same gradient norm."""
+    setting = tuning(runtime={"micro_batch_tokens": 60}, epochs=1, batch=32)
+    features = make_features(32, "span")
+    found = []
+    for order in (range(32), reversed(range(32))):
+        model = build_model("span", 2, _without_dropout(), VOCAB, setting, None)
+        found += finetune(model, [features[i] for i in order], setting, "test")
+
+    assert found[0]["loss"] == pytest.approx(found[1]["loss"], rel=1e-6)
+    assert found[0]["gradient_norm"] == pytest.approx(found[1]["gradient_norm"], rel=1e-5)
+
+
+def test_the_span_loss_is_that_of_each_sequence_alone():
+    """Ragged scores, worked out sequence by sequence with a softmax over its own tokens."""
+    batch = make_batch(make_features(5, "span"), torch.device("cpu"))
+    generator = torch.Generator().manual_seed(0)
+    start, end = torch.randn(2, len(batch.input_ids), generator=generator)
+    lengths = list(batch.sequences.lengths)
+    pairs = zip(start.split(lengths), end.split(lengths), batch.targets.tolist(), strict=True)
+    expected = sum(
+        -(a.log_softmax(0)[first] + b.log_softmax(0)[last]) / 2 for a, b, (first, last) in pairs
+    )
+
+    assert summed_loss(SpanLogits(start, end), batch).item() == pytest.approx(
+        expected.item(), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("head", ["sentence", "span"])
+def test_a_step_reads_the_device_once(head):
+    setting = tuning(runtime={"micro_batch_tokens": 30}, epochs=1, batch=32)
+    model = build_model(head, 2, _without_dropout(), VOCAB, setting, None)
+    set_attention_backend(model, "padded")
+    features = make_features(64, head)
+
+    assert reads(lambda: finetune(model, features, setting, "test")) == ["tolist"] * 2
+    assert reads(lambda: predict(model, features, setting)) == ["cpu", "numpy"]
+
+
+class Operations(TorchDispatchMode):
+    """Names of torch's operations that are called while it is on."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.add(str(function))
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.usefixtures("native")
+@pytest.mark.parametrize("head", ["sentence", "span"])
+def test_training_and_prediction_run_on_the_native_kernels(head):
+    """Their attention has no softmax of torch; losses and outputs are those of torch's path."""
+    found = []
+    for kernels in ("native", "torch"):
+        use_kernels(kernels)
+        with Operations() as operations:
+            model, lines = trained(head, tuning(learning_rate=1e-4))
+            outputs = predict(model, make_features(9, head, seed=2), tuning())
+        assert ("aten._softmax.default" in operations.names) == (kernels == "torch")
+        found.append(([line["loss"] for line in lines], np.concatenate(outputs, axis=None)))
+
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-4)
+    assert np.allclose(found[0][1], found[1][1], atol=1e-4)
 
 
 def test_every_epoch_meets_every_feature_once_in_another_order():
