@@ -3,7 +3,8 @@
     python benchmarks/devices.py --variants fp32.eager bf16.eager bf16.graph bf16.ipex
     python benchmarks/devices.py --python other/bin/python --variants bf16.eager bf16.ipex
 
-A variant is precision.execution, execution being eager, graph, trace, lazy, checkpointing, or ipex.
+A variant is precision.execution, execution being eager, graph, trace, lazy, checkpointing, ipex, or
+native (eager with the native kernels).
 Each variant is one process, started in turn with the others, forwards and backwards; a process
 trains on the same random micro-batches of ragged lengths as all others and reports the median time
 of its later steps. Times are of the processor (--clock cpu, right for one thread beside other work)
@@ -77,7 +78,8 @@ def train(args: argparse.Namespace, variant: str) -> dict:
         device=args.device,
         precision=precision,
         instruction_set=None,
-        execution="eager" if execution in ("ipex", "checkpointing") else execution,
+        execution="eager" if execution in ("ipex", "checkpointing", "native") else execution,
+        kernels="native" if execution == "native" else "torch",
         ipex=execution == "ipex",
         activation_checkpointing=execution == "checkpointing",
     )
