@@ -38,7 +38,7 @@ from bert.devices.device import DeviceBatch
 from bert.devices.execution import prepare_model
 from bert.devices.memory import keep_memory
 from bert.devices.precision import autocast
-from bert.kernels.library import use_kernels
+from bert.kernels.compiled import use_kernels
 from bert.kernels.pool import pool_bytes
 from bert.model.attention import sequences_of
 from bert.model.bert import initialize

@@ -22,7 +22,7 @@ import yaml
 from torch import nn
 
 from bert.config import check
-from bert.kernels.library import use_kernels
+from bert.kernels.compiled import use_kernels
 from bert.model.config import ModelConfig
 from bert.model.heads import BertForPretraining
 from bert.optim.clip import clip_divisor, global_norm

@@ -11,9 +11,10 @@ from bert.data.corpus import Corpus
 from bert.data.shard_writer import write_instances
 from bert.data.shards import Instances, ShardInfo
 from bert.kernels.build import BuildError
-from bert.kernels.library import use_kernels
+from bert.kernels.compiled import use_kernels
 from bert.model.config import ModelConfig
 from bert.ranks.ranks import Ranks
+from bert.text import ordered, wikidump, wikistreams
 from bert.train.config import PhaseConfig, RuntimeConfig
 from bert.train.setup import Setup
 from tests.web import Site, serving
@@ -239,6 +240,16 @@ def kernels(request):
     if request.param == "native":
         request.getfixturevalue("native")
     return request.param
+
+
+@pytest.fixture
+def small_items(monkeypatch):
+    """Cuts every few pages, so that a small dump has many items."""
+    monkeypatch.setattr(wikidump, "_ITEM_BYTES", 2000)
+    monkeypatch.setattr(wikidump, "_READ_BYTES", 16)
+    monkeypatch.setattr(wikistreams, "_RANGE_BYTES", 300)
+    monkeypatch.setattr(wikistreams, "_READ_BYTES", 64)
+    monkeypatch.setattr(ordered, "_BATCH_WEIGHT", 4000)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import torch
 from bert.checkpoints.checkpoint import CheckpointError, step_folder, write_checkpoint
 from bert.config import check
 from bert.data.shards import read_info
-from bert.kernels.library import use_kernels
+from bert.kernels.compiled import use_kernels
 from bert.manifest import write_manifest
 from bert.model.config import ModelConfig
 from bert.model.heads import BertForPretraining

@@ -4,7 +4,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bert.config import check
-from bert.kernels.library import use_kernels
+from bert.kernels.compiled import use_kernels
 from bert.model.bert import set_attention_backend
 from bert.model.config import ModelConfig
 from bert.model.heads import SpanLogits, StateError

@@ -11,7 +11,7 @@ import torch
 
 from bert.kernels import build as builder
 from bert.kernels.build import BuildError, build, cache_folder
-from bert.kernels.library import kernel, kernels_on, use_kernels
+from bert.kernels.compiled import kernel, kernels_on, use_kernels
 
 
 @pytest.fixture
@@ -31,10 +31,10 @@ def compiler(tmp_path, monkeypatch, script):
 @pytest.fixture
 def no_compiler(tmp_path, monkeypatch, cache):
     monkeypatch.setenv("CXX", str(tmp_path / "absent"))
-    builder_library = sys.modules["bert.kernels.library"]
-    builder_library._library.cache_clear()
+    compiled = sys.modules["bert.kernels.compiled"]
+    compiled._library.cache_clear()
     yield
-    builder_library._library.cache_clear()
+    compiled._library.cache_clear()
 
 
 @pytest.mark.usefixtures("native")
@@ -135,7 +135,7 @@ def test_a_tensor_that_is_not_contiguous_is_refused():
 def test_the_kernels_share_the_threads_of_torch():
     # A second OpenMP library would spin beside the first and slow both down.
     code = (
-        "import torch; from bert.kernels.library import use_kernels; use_kernels('native');"
+        "import torch; from bert.kernels.compiled import use_kernels; use_kernels('native');"
         "lines = open('/proc/self/maps').read().splitlines();"
         "print(len({x.split()[-1] for x in lines if 'gomp' in x or 'iomp' in x or 'libomp' in x}))"
     )
@@ -149,8 +149,8 @@ def test_the_kernels_share_the_threads_of_torch():
 def test_a_library_that_does_not_load_is_named(tmp_path, monkeypatch):
     script = 'case "$*" in *.cpp*) while [ "$1" != -o ]; do shift; done; echo half > "$2";; esac'
     compiler(tmp_path, monkeypatch, script)
-    library = sys.modules["bert.kernels.library"]
-    library._library.cache_clear()
+    compiled = sys.modules["bert.kernels.compiled"]
+    compiled._library.cache_clear()
     with pytest.raises(BuildError, match=r"does not load .* delete it"):
         use_kernels("native")
-    library._library.cache_clear()
+    compiled._library.cache_clear()

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from bert.config import check
-from bert.kernels.library import kernels_on, use_kernels
+from bert.kernels.compiled import kernels_on, use_kernels
 from bert.model.attention import sequences_of
 from bert.model.bert import initialize, set_activation_checkpointing
 from bert.model.config import ModelConfig

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bert.kernels.library import use_kernels
+from bert.kernels.compiled import use_kernels
 from tests.conftest import ADAMW
 from tests.test_golden_curve import GOLDEN
 from tests.test_golden_curve import train as golden_run
@@ -31,7 +31,8 @@ def test_in_bf16_the_losses_stay_beside_those_of_fp32(tmp_path, make_setup, opti
         use_kernels(kernels)
         run(make_setup(changes, runtime={"precision": precision}), tmp_path / precision)
         found.append([line["loss"] for line in lines(tmp_path / precision, "train")])
-    assert found[0] == pytest.approx(found[1], rel=1e-2)
+    # The losses fall by 0.05 (LAMB) and 0.12 (AdamW) of 4.6, two hundred times this bound.
+    assert found[0] == pytest.approx(found[1], abs=5e-4)
     assert found[0] != found[1]
 
 

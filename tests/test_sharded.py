@@ -13,7 +13,7 @@ from torch import nn
 from bert.checkpoints.checkpoint import CheckpointError
 from bert.config import check
 from bert.kernels.build import BuildError
-from bert.kernels.library import use_kernels
+from bert.kernels.compiled import use_kernels
 from bert.optim.config import AdamWConfig, LambConfig
 from bert.optim.groups import make_optimizer
 from bert.optim.moments import reset_step, set_learning_rate
@@ -37,7 +37,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
-from bert.kernels.library import use_kernels
+from bert.kernels.compiled import use_kernels
 from bert.optim.groups import make_optimizer
 from bert.optim.sharded import ShardedOptimizer
 from bert.ranks.ranks import Ranks

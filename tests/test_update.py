@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bert.config import check
-from bert.kernels.library import use_kernels
+from bert.kernels.compiled import use_kernels
 from bert.kernels.update import Moving, Numbers, adam_step, global_norm, lamb_step, takes
 from bert.optim.config import AdamWConfig, LambConfig
 from bert.optim.groups import make_optimizer

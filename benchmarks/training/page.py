@@ -7,7 +7,7 @@ Replaces what stands between the two marks of the page; the prose around them is
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ def write_page(page: Path, results: Sequence[Mapping[str, Any]]) -> None:
     """
     text = read_page(page)
     head, tail = text[: text.index(BEGIN)], text[text.index(END) :]
-    figures = "\n\n".join(render(result) for result in results)
+    figures = "\n\n".join(render(results))
     with atomic_file(page) as temporary:
         temporary.write_text(f"{head}{BEGIN}\n\n{figures}\n\n{tail}", encoding="utf-8")
 
@@ -56,18 +56,23 @@ def read_page(page: Path) -> str:
     return text
 
 
-def render(result: Mapping[str, Any]) -> str:
-    """All cases of a benchmark as Markdown."""
+def render(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """All cases as Markdown, in the order given, under one heading for each machine and day."""
+    above = ""
+    for result in results:
+        if (head := _head(result)) != above:
+            yield (above := head)
+        yield from (_case(case, result["settings"]) for case in result["cases"])
+
+
+def _head(result: Mapping[str, Any]) -> str:
     machine = result["machine"]
     about = f"{device_words(machine['device'])}; transformers {machine['transformers']}"
     note = "" if machine["tcmalloc"] else "; libtcmalloc_minimal is not installed here"
-    head = f"### {machine['device']['name']}, {result['date']}\n\n{about}{note}."
-    settings = result["settings"]
-    rounds = f"{settings['rounds']} rounds after {settings['warm_up']} of warm-up."
-    return "\n\n".join([f"{head} {rounds}", *map(_case, result["cases"])])
+    return f"### {machine['device']['name']}, {result['date']}\n\n{about}{note}."
 
 
-def _case(case: Mapping[str, Any]) -> str:
+def _case(case: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     rows = case["rows"]
     peers = [name for name in _PEERS if any(name in row["ratios"] for row in rows.values())]
     on_gpu = any(row["mfu_of_peak"] is not None for row in rows.values())
@@ -78,7 +83,7 @@ def _case(case: Mapping[str, Any]) -> str:
     for name, row in rows.items():
         lines.append(_cells(name, row, peers, on_gpu=on_gpu))
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return f"#### {case['name']}\n\n{_about(case)}\n\n{table}"
+    return f"#### {case['name']}\n\n{_about(case, settings)}\n\n{table}"
 
 
 def _cells(name: str, row: Mapping[str, Any], peers: Sequence[str], *, on_gpu: bool) -> list[str]:
@@ -110,13 +115,14 @@ def _share(share: float | None) -> str:
     return "" if share is None else f"{share:.1%}"
 
 
-def _about(case: Mapping[str, Any]) -> str:
+def _about(case: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     rows = case["rows"].values()
     probes = [row["probe_flops"] / 1e12 for row in rows]
     text = (
         f"{case['layers']} layers of width {case['hidden']:,}; {case['sequences']} sequences of up "
         f"to {case['length']} tokens, {case['padding_share']:.1%} padding; probe "
-        f"{min(probes):.2f} to {max(probes):.2f} TF/s."
+        f"{min(probes):.2f} to {max(probes):.2f} TF/s; {settings['rounds']} rounds after "
+        f"{settings['warm_up']} of warm-up."
     )
     loading = [row["loading_share"] for row in rows if row["loading_share"] is not None]
     logging = [row["logging_share"] for row in rows if row["logging_share"] is not None]

@@ -20,7 +20,7 @@ from bert.devices.kernels import product_kernels
 from bert.devices.memory import keep_memory
 from bert.devices.precision import FRACTION_BITS, autocast, product_bits, set_product_precision
 from bert.devices.repeatable import compute_repeatably
-from bert.kernels.library import kernels_on, use_kernels
+from bert.kernels.compiled import kernels_on, use_kernels
 from bert.model.attention import Sequences
 from bert.model.config import ModelConfig
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from bert.kernels.library import DTYPES, kernel
+from bert.kernels.compiled import DTYPES, kernel
 
 ACTIVATIONS = {"gelu": 0, "gelu_tanh": 1, "relu": 2}
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bert.kernels.library import DTYPES, kernel
+from bert.kernels.compiled import DTYPES, kernel
 
 # Rows to whose multiple a sequence is filled up inside attention: what a tile of AMX takes at once.
 ROWS = 32
@@ -131,11 +131,7 @@ def attend_forward(
             _heads(query, group, layout), _heads(key, group, layout).transpose(1, 2),
             out=_scores(scores, group, layout),
         )  # fmt: skip
-    dropped = torch.empty_like(scores) if drop[0] else None
-    kernel(f"softmax_forward_{DTYPES[heads.dtype]}", f"ppp{_LAYOUT}fiu")(
-        scores, scores, dropped, *layout.for_kernel, 1 / math.sqrt(layout.depth), *drop
-    )
-    kept = scores if dropped is None else dropped
+    kept = _softmax("forward", scores, scores, layout, drop)
     context = torch.empty_like(query)
     for group in layout.groups:
         torch.bmm(
@@ -158,11 +154,7 @@ def attend_backward(
             _heads(context_grad, group, layout), _heads(value, group, layout).transpose(1, 2),
             out=_scores(scores_grad, group, layout),
         )  # fmt: skip
-    dropped = torch.empty_like(probabilities) if drop[0] else None
-    kernel(f"softmax_backward_{DTYPES[heads.dtype]}", f"ppp{_LAYOUT}fiu")(
-        probabilities, scores_grad, dropped, *layout.for_kernel, 1 / math.sqrt(layout.depth), *drop
-    )
-    kept = probabilities if dropped is None else dropped
+    kept = _softmax("backward", probabilities, scores_grad, layout, drop)
     for group in layout.groups:
         own = _scores(scores_grad, group, layout)
         q, k = _heads(query, group, layout), _heads(key, group, layout)
@@ -172,6 +164,17 @@ def attend_backward(
         torch.bmm(own.transpose(1, 2), q, out=_heads(found[1], group, layout))
         torch.bmm(by_key, upstream, out=_heads(found[2], group, layout))
     return found
+
+
+def _softmax(
+    way: str, probabilities: Tensor, scores: Tensor, layout: HeadLayout, drop: tuple[int, int]
+) -> Tensor:
+    """Scores, or their gradient, in place of what came in; returns the dropped probabilities."""
+    kept = torch.empty_like(probabilities) if drop[0] else None
+    kernel(f"softmax_{way}_{DTYPES[probabilities.dtype]}", f"ppp{_LAYOUT}fiu")(
+        probabilities, scores, kept, *layout.for_kernel, 1 / math.sqrt(layout.depth), *drop
+    )
+    return probabilities if kept is None else kept
 
 
 def _heads(flat: Tensor, group: Group, layout: HeadLayout) -> Tensor:

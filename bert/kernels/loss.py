@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from bert.kernels.library import DTYPES, kernel
+from bert.kernels.compiled import DTYPES, kernel
 
 
 def cross_entropy_forward(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

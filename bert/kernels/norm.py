@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bert.kernels.library import DTYPES, kernel
+from bert.kernels.compiled import DTYPES, kernel
 
 
 class Normed(NamedTuple):

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bert.kernels.library import kernel
+from bert.kernels.compiled import kernel
 from bert.kernels.widen import widen
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
-from bert.kernels.library import kernel, kernels_on
+from bert.kernels.compiled import kernel, kernels_on
 
 
 class Moving(NamedTuple):

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from bert.kernels.compiled import DTYPES, kernels_on
 from bert.kernels.embeddings import (
     Ids,
     Tables,
@@ -19,7 +20,6 @@ from bert.kernels.embeddings import (
     embeddings_forward,
     scatter_rows,
 )
-from bert.kernels.library import DTYPES, kernels_on
 from bert.kernels.loss import cross_entropy_backward, cross_entropy_forward, sum_rows
 from bert.kernels.products import weight_gradient
 from bert.model.dropout import draw_seed, levels

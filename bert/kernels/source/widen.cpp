@@ -1,4 +1,4 @@
-// bf16 to fp32, stored or added, as it lies or transposed: a weight's gradient as a matrix product
+// bf16 to fp32, as it lies or transposed: a weight's gradient as a matrix product
 // leaves it, brought to where the parameter keeps it, in one pass. And bf16 transposed as it is.
 #include <algorithm>
 
@@ -8,26 +8,12 @@ namespace {
 
 constexpr int64_t TILE = 64;  // wide enough to read and write lines in rows, small enough for L1
 
-template <bool add>
-inline void put(float& to, float x) {
-  to = add ? to + x : x;
-}
-template <bool add>
-inline void put(bf16& to, bf16 x) {
-  to = x;
-}
 inline void get(float& to, bf16 from) { to = load(from); }
 inline void get(bf16& to, bf16 from) { to = from; }
 
-template <bool add>
-void straight(const bf16* from, float* to, int64_t count) {
-#pragma omp parallel for simd schedule(static)
-  for (int64_t i = 0; i < count; ++i) put<add>(to[i], load(from[i]));
-}
-
 // from [rows, columns] to [columns, rows], by way of a tile: rows a power of two bytes apart would
 // push each other out of the cache.
-template <bool add, class T>
+template <class T>
 void transposed(const bf16* from, T* to, int64_t rows, int64_t columns) {
 #pragma omp parallel for collapse(2) schedule(static)
   for (int64_t left = 0; left < columns; left += TILE)
@@ -42,24 +28,19 @@ void transposed(const bf16* from, T* to, int64_t rows, int64_t columns) {
       for (int64_t column = 0; column < width; ++column) {
         T* target = to + (left + column) * rows + top;
 #pragma omp simd
-        for (int64_t i = 0; i < height; ++i) put<add>(target[i], tile[i][column]);
+        for (int64_t i = 0; i < height; ++i) target[i] = tile[i][column];
       }
     }
 }
 }  // namespace
 
 extern "C" void widen(const bf16* from, float* to, int64_t count) {
-  straight<false>(from, to, count);
-}
-extern "C" void add_widened(const bf16* from, float* to, int64_t count) {
-  straight<true>(from, to, count);
+#pragma omp parallel for simd schedule(static)
+  for (int64_t i = 0; i < count; ++i) to[i] = load(from[i]);
 }
 extern "C" void widen_transposed(const bf16* from, float* to, int64_t rows, int64_t columns) {
-  transposed<false>(from, to, rows, columns);
-}
-extern "C" void add_widened_transposed(const bf16* from, float* to, int64_t rows, int64_t columns) {
-  transposed<true>(from, to, rows, columns);
+  transposed(from, to, rows, columns);
 }
 extern "C" void transpose(const bf16* from, bf16* to, int64_t rows, int64_t columns) {
-  transposed<false>(from, to, rows, columns);
+  transposed(from, to, rows, columns);
 }
