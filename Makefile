@@ -13,9 +13,11 @@ OUT ?= results/compare
 DEVICE ?= auto
 BENCH ?= --page docs/speed.md
 WHICH ?= newest
+MODEL ?= results/demo/publish/squad/model
+PORT ?= 8000
 HELD_OUT ?= $(firstword $(wildcard $(RUN)/encode/phase$(PHASE)/held_out.json $(RUN)/shard/phase$(PHASE)/held_out.json))
 
-.PHONY: help setup demo test test-all lint format schema plan inspect evaluate compare bench report snakemake-report dag docs clean
+.PHONY: help setup demo test test-all lint format schema plan inspect evaluate compare predict try bench report snakemake-report dag docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -71,6 +73,12 @@ evaluate: setup ## held-out losses of checkpoints (RUN=results/demo PHASE=1 WHIC
 
 compare: setup ## curves and equality of runs (RUN="results/a results/b" [OUT=results/compare])
 	$(BIN)/python -m bert.report.compare $(RUN) --output $(OUT)
+
+predict: setup ## answers of a published model (MODEL=results/demo/publish/squad/model INPUT=a.jsonl OUTPUT=b.jsonl)
+	$(BIN)/python scripts/predict.py --model $(MODEL) --input $(INPUT) --output $(OUTPUT)
+
+try: setup ## a published model as a page in the browser (MODEL=results/demo/publish/squad/model [PORT=8000])
+	$(BIN)/python scripts/serve.py --model $(MODEL) --port $(PORT)
 
 bench: setup ## the training step beside its peers (DEVICE=auto BENCH="--cases large-128 --rounds 3"), to docs/speed.md
 	$(BIN)/python benchmarks/training/run.py --device $(DEVICE) $(BENCH)

@@ -8,7 +8,7 @@ Features are random tokens whose lengths are spread as the task's: SQuAD's up to
 of them cut there; MRPC's around 53. Variants, each a process of its own, started in turn, forwards
 and backwards:
 
-native.grouped   this project, kernels: native, as `bert.train.finetune` computes it
+native.grouped   this project, kernels: native, as `bert.train.finetune_step` computes it
 native.given     the same in the order given: what grouping by length brings
 torch.grouped    kernels: torch
 torch.given
@@ -44,9 +44,9 @@ from bert.optim.clip import clip_divisor, global_norm
 from bert.optim.config import AdamWConfig
 from bert.optim.groups import make_optimizer
 from bert.optim.moments import set_learning_rate
-from bert.tasks.features import Feature
+from bert.tasks.features import Feature, Head
 from bert.train.feature_batches import longest_first, micro_batches
-from bert.train.finetune import summed_loss
+from bert.train.task_outputs import summed_loss
 
 VOCAB, CPU = 30_522, torch.device("cpu")
 VARIANTS = (
@@ -146,6 +146,7 @@ def own_steps(args: argparse.Namespace):
         vocab_multiple=8, next_sentence=True,
     )  # fmt: skip
     span = args.task == "squad"
+    head: Head = "span" if span else "sentence"
     model: nn.Module = BertForSpan(shape, VOCAB) if span else BertForSentence(shape, VOCAB, 2)
     initialize(model, 0.02, torch.Generator().manual_seed(1))
     prepare_model(model, runtime, CPU)
@@ -155,7 +156,7 @@ def own_steps(args: argparse.Namespace):
 
     def batches(features: list[Feature]):
         places = longest_first(features) if order == "grouped" else range(len(features))
-        return micro_batches([features[i] for i in places], args.tokens, CPU)
+        return micro_batches([features[i] for i in places], args.tokens, CPU, head)
 
     def step(features: list[Feature]) -> tuple[float, int]:
         found = []
@@ -164,7 +165,7 @@ def own_steps(args: argparse.Namespace):
             for batch in batches(features):
                 with autocast(runtime, CPU):
                     outputs = model(*batch[:4])
-                loss = summed_loss(outputs, batch) / len(features)
+                loss = summed_loss(head, outputs, batch) / len(features)
                 if args.work == "train":
                     loss.backward()
                 found.append(loss.detach())

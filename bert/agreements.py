@@ -13,7 +13,7 @@ def disagreements(recipe: Sections) -> list[str]:
         )
     problems += [*_objective_problems(recipe), *_start_problems(recipe)]
     problems += [*_execution_problems(recipe), *_given_problems(recipe)]
-    if not recipe.sources and recipe.shard.given is None:
+    if not recipe.sources and recipe.needs_text:
         problems.append("extract has no source; name at least one text source.")
     return problems
 
@@ -42,9 +42,8 @@ def _name_problems(recipe: Sections) -> list[str]:
         wanted |= {f"finetune.{name}.train": task.train, f"finetune.{name}.dev": task.dev}
     if recipe.vocab.kind == "given":
         wanted["vocab.raw"] = recipe.vocab.raw
-    phases = {"phase1": recipe.pretrain.phase1, "phase2": recipe.pretrain.phase2}
     for key, item in (
-        *((f"pretrain.{n}.weights_from", p.weights_from) for n, p in phases.items() if p),
+        ("convert.raw", None if recipe.convert is None else recipe.convert.raw),
         ("split.held_out.list", recipe.split.held_out.list),
         ("split.train_list", recipe.split.train_list),
     ):
@@ -77,13 +76,23 @@ def _given_problems(recipe: Sections) -> list[str]:
 
 def _start_problems(recipe: Sections) -> list[str]:
     start, second = recipe.pretrain.phase1.start, recipe.pretrain.phase2
+    before = None if recipe.convert is None else recipe.convert.before
     problems = []
-    if start not in ("random", "given"):
+    if start != "random" and before != "phase1":
         problems.append(
-            f"pretrain.phase1.start is {start}, but no phase goes before it; write random, or "
-            "given with weights_from."
+            f"pretrain.phase1.start is {start}, but no phase goes before it; write random, or name "
+            "a checkpoint in `convert`."
         )
-    if second is not None and second.start == "continued":
+    if before == "phase2" and second is None:
+        problems.append(
+            "convert.before is phase2, but pretrain.phase2 is null; write phase1 or finetune."
+        )
+    if before is not None and recipe.vocab.kind != "given":
+        problems.append(
+            f"vocab.kind is {recipe.vocab.kind}, but `convert` takes weights that have their own "
+            "vocabulary; give it (vocab.kind: given)."
+        )
+    if second is not None and second.start == "continued" and before is None:
         problems += _continuation_problems(recipe.pretrain.phase1, second)
     return problems
 

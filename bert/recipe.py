@@ -72,20 +72,44 @@ class Recipe(Sections):
         return [f"<results>/dialect/{name}/{phase}.json" for name in names for phase in phases]
 
     def previous_checkpoint(self, phase: str) -> list[str]:
-        """Final checkpoint of the phase before, if there is one, for the graph."""
+        """Checkpoint that a phase goes on from, if there is one, for the graph."""
+        if self.convert is not None and phase == str(self.phases[0]):
+            return ["<results>/convert/checkpoint"]
         before = int(phase) - 1
         return [f"<results>/pretrain/phase{before}/checkpoint"] if before else []
 
-    def given_weights(self, phase: str) -> list[str]:
-        """Manifest of the fetch item with a phase's first weights, if given, for the graph."""
-        section = self.pretrain.phase1 if phase == "1" else self.pretrain.phase2
-        if section is None or section.weights_from is None:
-            return []
-        return [f"<results>/fetch/{section.weights_from}.json"]
+    def final_checkpoint(self) -> str:
+        """The pretrained weights, trained here or converted, for the graph."""
+        if not self.phases:
+            return "<results>/convert/checkpoint"
+        return f"<results>/pretrain/phase{self.phases[-1]}/checkpoint"
+
+    def model_section(self) -> str:
+        """File with the network's shape: the section, or what `convert` found, for the graph."""
+        stage = "config" if self.convert is None else "convert"
+        return f"<results>/{stage}/model.json"
+
+    def finetune_section(self, task: str, trial: str) -> str:
+        """File with what a trial is told, for the graph; with one rate the same for all trials."""
+        prefix, _, _ = trial.rpartition("seed-")
+        return f"<results>/config/finetune.{task}.{prefix}json"
 
     def model_export(self) -> list[str]:
         """Manifest of the export for transformers, for the graph; none if its BERT has no such."""
-        return ["<results>/export/manifest.json"] if self.model.norm == "post" else []
+        wanted = self.model.norm == "post" and bool(self.phases)
+        return ["<results>/export/manifest.json"] if wanted else []
+
+    def published(self) -> list[str]:
+        """Manifests of the fine-tuned models that are kept, for the graph."""
+        if self.publish is None or self.model.norm != "post":
+            return []
+        tasks = [name for name, task in self.tasks.items() if "pretrained" in task.starts]
+        return [f"<results>/publish/{task}/manifest.json" for task in tasks]
+
+    def gates(self) -> list[str]:
+        """Verdicts over the tasks, for the graph."""
+        tasks = [name for name, task in self.tasks.items() if "pretrained" in task.starts]
+        return [f"<results>/gate/{task}.json" for task in tasks]
 
     def shard_jobs(self) -> range:
         """Numbers of the shard jobs of a phase; never more than shards, one if they are given."""
@@ -139,9 +163,12 @@ class Recipe(Sections):
         """Stage to the jobs of this run, as their receipts are named."""
         phases = [f"phase{number}" for number in self.phases]
         held_out = [f"{phase}/held_out" for phase in phases]
-        if self.shard.given is not None:
+        made: dict[str, list[str]]
+        if not self.phases:
+            made = {stage: [] for stage in ("extract", "filter", "encode", "shard")}
+        elif self.shard.given is not None:
             shards = [f"{p}/000" for p in phases] + held_out
-            made: dict[str, list[str]] = {
+            made = {
                 "extract": [],
                 "filter": [],
                 "encode": [],
@@ -150,9 +177,11 @@ class Recipe(Sections):
         else:
             made = self._jobs_from_text(phases, held_out)
         return made | {
+            "convert": [] if self.convert is None else [""],
             "examine": phases,
             "pretrain": phases,
             "evaluate": phases,
+            "features": list(self.tasks),
             "finetune": self.runs(),
             "score": self.runs(),
             "export": [""] * len(self.model_export()),
@@ -167,18 +196,28 @@ class Recipe(Sections):
         }
 
     def runs(self) -> list[str]:
-        """Fine-tuning runs as "task/start/seed-n"."""
+        """Fine-tuning runs as "task/start/trial"."""
         return [
-            f"{task}/{start}/seed-{seed}"
+            f"{task}/{start}/{trial}"
             for task, section in self.tasks.items()
             for start in section.starts
-            for seed in section.seeds
+            for trial in section.trials()
         ]
 
+    def trials(self, task: str, start: str) -> list[str]:
+        """Runs of a task from one start, as "start/trial", for the graph."""
+        return [f"{start}/{trial}" for trial in self.tasks[task].trials()]
+
     def section(self, path: str) -> Any:
-        """Plain data of one section by its key path, such as "encode.phase1"; or "jobs"."""
+        """Plain data of one section by its key path, such as "encode.phase1"; or "jobs".
+
+        "finetune.<task>" is what a run is told, without its seeds; "finetune.<task>.rate-<rate>"
+        the same of one rate of a grid; "finetune.<task>.task" the task's own part.
+        """
         if path == "jobs":
             return self.jobs()
+        if path.startswith("finetune."):
+            return self._finetune_section(path.removeprefix("finetune."))
         values = self.model_dump(mode="json")
         for number in self.phases:
             encode, pretrain = (values[name][f"phase{number}"] for name in ("encode", "pretrain"))
@@ -187,9 +226,21 @@ class Recipe(Sections):
         for items in values["fetch"].values():
             for item in items or []:
                 item["location"] = self.locate(item["location"])
+        if self.convert is not None and self.phases:
+            values["pretrain"][f"phase{self.phases[0]}"]["start"] = "weights"
         for part in path.split("."):
             values = values[part]
         return values
+
+    def _finetune_section(self, path: str) -> Any:
+        for name, task in self.tasks.items():
+            if path == f"{name}.task":
+                return {"task": task.task.model_dump(mode="json")}
+            for trial in task.trials():
+                prefix, _, _ = trial.rpartition("seed-")
+                if path == f"{name}.{prefix}".removesuffix("."):
+                    return task.of_trial(trial)
+        raise KeyError(path)
 
     @model_validator(mode="after")
     def _sections_agree(self) -> "Recipe":

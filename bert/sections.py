@@ -4,6 +4,7 @@ Free of torch, like every section, so that a recipe is checked in a fraction of 
 """
 
 from bert.config import Section, knob
+from bert.convert.config import ConvertConfig, PublishConfig
 from bert.data.dialects.writing import DialectConfig
 from bert.data.given import GivenPhase
 from bert.data.instance_config import InstanceConfig
@@ -13,10 +14,12 @@ from bert.examine.config import ExamineConfig
 from bert.fetch.rawfiles import RawFile
 from bert.model.config import ModelConfig
 from bert.report.config import ReportConfig
+from bert.tasks.gate import GateConfig
 from bert.text.extract import ExtractConfig
 from bert.text.filter import FilterConfig
 from bert.text.split import SplitConfig
-from bert.train.config import EvaluateConfig, FinetuneConfig, PhaseConfig, RuntimeConfig
+from bert.train.config import EvaluateConfig, PhaseConfig, RuntimeConfig
+from bert.train.finetune_config import FinetuneSection
 from bert.world.facts import GenerateConfig
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
@@ -53,10 +56,15 @@ class Sections(Section):
         "Exports of the shards to other systems' formats, by name; null = none."
     )
     examine: ExamineConfig = knob("Look at what training will see.")
-    model: ModelConfig = knob("Shape of the network.")
+    convert: ConvertConfig | None = knob(
+        "Weights that somebody else trained, as the start; null = from random ones."
+    )
+    model: ModelConfig = knob("Shape of the network; with `convert`, where its files say nothing.")
     pretrain: PretrainSection = knob("The phases of pretraining.")
     evaluate: EvaluateConfig = knob("Held-out evaluation of each phase.")
-    finetune: dict[str, FinetuneConfig | None] = knob("Tasks by name; null drops one.")
+    finetune: dict[str, FinetuneSection | None] = knob("Tasks by name; null drops one.")
+    gate: GateConfig = knob("What a task's scores must be above.")
+    publish: PublishConfig | None = knob("Fine-tuned models to keep; null = none.")
     report: ReportConfig = knob("The page at the end.")
     runtime: RuntimeConfig = knob("How fast, never what; changing it reruns nothing.")
 
@@ -67,18 +75,26 @@ class Sections(Section):
 
     @property
     def phases(self) -> list[int]:
-        """Numbers of the phases."""
-        return [1] if self.pretrain.phase2 is None else [1, 2]
+        """Numbers of the phases that are trained; none if `convert` comes after them."""
+        all_phases = [1] if self.pretrain.phase2 is None else [1, 2]
+        if self.convert is None or self.convert.before == "phase1":
+            return all_phases
+        return all_phases[1:] if self.convert.before == "phase2" else []
+
+    @property
+    def needs_text(self) -> bool:
+        """Whether text is made into shards: not if they are given, nor without a phase."""
+        return self.shard.given is None and bool(self.phases)
 
     @property
     def sources(self) -> list[str]:
-        """Names of the text sources, in the order of the documents; none if shards are given."""
-        if self.shard.given is not None:
+        """Names of the text sources, in the order of the documents; none if no text is needed."""
+        if not self.needs_text:
             return []
         return [name for name, section in self.extract.items() if section is not None]
 
     @property
-    def tasks(self) -> dict[str, FinetuneConfig]:
+    def tasks(self) -> dict[str, FinetuneSection]:
         """Fine-tuning tasks by name."""
         return {name: section for name, section in self.finetune.items() if section is not None}
 

@@ -1,6 +1,11 @@
 """export: the final checkpoint and its vocabulary as a folder that `transformers` loads.
 
-In: section model, a phase's final checkpoint, the vocabulary. Out: model/ and a manifest.
+In: section model, a phase's final checkpoint, the vocabulary. Out: model/ and a manifest. By hand,
+for NVIDIA's code, a .pt file in place of it:
+
+    python scripts/export.py --layout nvidia --config results/demo/config/model.json \
+        --checkpoint results/demo/pretrain/phase2/checkpoint --vocab results/demo/vocab \
+        --output nvidia
 """
 
 import argparse
@@ -9,7 +14,9 @@ from pathlib import Path
 from bert import log
 from bert.checkpoints.checkpoint import check_checkpoint, checkpoint_digests, load_checkpoint
 from bert.config import load_section
+from bert.convert.cards import provenance
 from bert.convert.huggingface import export_folder
+from bert.convert.nvidia import export_nvidia
 from bert.data.vocab import load_vocabulary
 from bert.manifest import atomic_directory, git_commit, write_manifest
 from bert.model.config import ModelConfig
@@ -26,13 +33,13 @@ def main() -> None:
     check_checkpoint(args.checkpoint, loaded.state, expected)
     inputs = checkpoint_digests(args.checkpoint) | {"vocabulary": vocabulary.sha256}
     with atomic_directory(args.output / "model") as folder:
-        counts = export_folder(
-            folder,
-            loaded.model,
-            config,
-            vocabulary=args.vocab,
-            provenance=provenance(inputs),
-        )
+        if args.layout == "nvidia":
+            counts = export_nvidia(folder, loaded.model, config, vocabulary=args.vocab)
+        else:
+            text = f"Exported unchanged from a checkpoint. {provenance(inputs, git_commit())}"
+            counts = export_folder(
+                folder, loaded.model, config, vocabulary=args.vocab, provenance=text
+            )
     write_manifest(
         args.output / "manifest.json",
         stage="export",
@@ -43,19 +50,11 @@ def main() -> None:
     )
 
 
-def provenance(inputs: dict[str, str]) -> str:
-    """Commit and sha256 of every input, Markdown."""
-    commit = git_commit() or "none (not in a repository)"
-    rows = "\n".join(f"| {name} | `{digest}` |" for name, digest in sorted(inputs.items()))
-    return (
-        f"Exported unchanged from a pretraining checkpoint; code of commit `{commit}`.\n\n"
-        f"| input | sha256 |\n| --- | --- |\n{rows}"
-    )
-
-
 def parse_args() -> argparse.Namespace:
-    """Paths only."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Paths, and for whom."""
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    parser.add_argument("--layout", choices=["transformers", "nvidia"], default="transformers")
     parser.add_argument("--config", type=Path, required=True, help="section model")
     parser.add_argument("--checkpoint", type=Path, required=True, help="folder of a checkpoint")
     parser.add_argument("--vocab", type=Path, required=True, help="folder of the vocabulary")

@@ -1,96 +1,128 @@
 """finetune: one task, one seed, from pretrained or random weights, to predictions.
 
-In: a checkpoint (or none, for the random baseline), task data, the vocabulary. Out: a folder with
-predictions.json, metrics.jsonl and the manifest.
+In: a checkpoint (or none, for the random baseline), the task's features, its dev examples, the
+vocabulary. Out: a folder with predictions.json, official/ (the same for the task's official
+scorer), metrics.jsonl, model.safetensors and the manifest. Running checkpoints stand beside, in
+<output>.running/.
 """
 
 import argparse
-import json
+import shutil
+import sys
 from pathlib import Path
+from typing import Any
+
+from torch import nn
 
 from bert import log
-from bert.checkpoints.checkpoint import check_checkpoint, checkpoint_digests, load_checkpoint
+from bert.checkpoints.keep import clear, warn_of_others
+from bert.checkpoints.tensor_file import write_tensors
 from bert.config import load_section
-from bert.data.vocab import load_tokenizer, load_vocabulary
-from bert.devices.device import choose_device
-from bert.fetch.fetched import fetched_files
-from bert.manifest import atomic_directory, sha256_file, write_json, write_manifest
-from bert.model.config import ModelConfig
-from bert.tasks.config import task_module
-from bert.train.config import FinetuneConfig, RuntimeConfig
-from bert.train.finetune import Tuning, build_model, finetune, predict, total_steps
+from bert.devices.device import choose_device, describe_device
+from bert.manifest import atomic_directory, sha256_file, sha256_json, write_json, write_manifest
+from bert.ranks.failing import failing
+from bert.ranks.placement import place, share_threads
+from bert.ranks.ranks import Ranks, find_ranks, join, leave
+from bert.ranks.status import UNFINISHED
+from bert.train.config import RuntimeConfig
+from bert.train.finetune import finetune
+from bert.train.finetune_inputs import Data, Files, Given, read_data, read_given, start
+from bert.train.finetune_setup import Tuning
+from bert.train.finetune_state import Position
+from bert.train.stop import StopSignal
 
 
 def main() -> None:
-    """Reads the examples, trains, predicts, and writes the folder."""
+    """Opens the doors, trains, predicts, and lets rank 0 write the folder."""
     args = parse_args()
-    log.setup(args.log)
-    config = load_section(FinetuneConfig, args.config)
+    ranks = find_ranks()
+    log.setup(args.log if ranks.rank == 0 else None, rank=ranks.rank)
+    with failing(ranks, args.log):
+        finished = train(args, ranks)
+        leave(ranks)
+    sys.exit(0 if finished else UNFINISHED)
+
+
+def train(args: argparse.Namespace, ranks: Ranks) -> bool:
+    """Trains as far as this job goes, and predicts at the end; whether the run is finished."""
     runtime = load_section(RuntimeConfig, args.runtime)
-    device = choose_device(runtime, 0)
-    model_config = load_section(ModelConfig, args.model)
-    vocabulary = load_vocabulary(args.vocab)
-    tokenizer = load_tokenizer(args.vocab)
-    task = task_module(config.task.format)
-    files = {"train": fetched_files(args.train), "dev": fetched_files(args.dev)}
-    train, train_counts = task.read_examples(files["train"], config.task, role="train")
-    dev, dev_counts = task.read_examples(files["dev"], config.task, role="dev")
-    features = task.make_features(train, tokenizer, config.task, training=True)
-    dev_features = task.make_features(dev, tokenizer, config.task, training=False)
+    stop = StopSignal(runtime.stop)
+    share_threads()
+    device = choose_device(runtime, ranks.local_rank)
+    join(ranks, device, backend=runtime.launch.backend, timeout_s=runtime.launch.timeout_s)
+    given = read_given(Files(**{name: getattr(args, name) for name in Files._fields}))
+    identity = given.identity(args.seed)
+    ranks.check_same("what is trained", sha256_json([identity, runtime.model_dump()]), device)
+    if ranks.world > 1:
+        place(runtime.launch, ranks, device)
+    tuning = Tuning(given.config, runtime, args.seed, device, given.task.HEAD, ranks)
+    running = args.output.with_name(f"{args.output.name}.running") / identity[:16]
+    if ranks.rank == 0:
+        warn_of_others(running)
+    data, learner = read_data(given), start(given, tuning)
+    name = f"finetune {args.task} seed {args.seed}"
+    ended = finetune(learner, data.features, data.dev, tuning, running, stop, name)
+    if ended is None:
+        return False
+    predictions = data.dev.predictions(learner.network, tuning)
+    if ranks.rank == 0:
+        with atomic_directory(args.output) as folder:
+            shutil.copyfile(running / "metrics.jsonl", folder / "metrics.jsonl")
+            write_predictions(folder, predictions, data, given)
+            write_receipt(folder, args.task, learner.network, given, data, tuning, ended)
+        clear(running, runtime.checkpoint)
+        if not any(running.parent.iterdir()):
+            running.parent.rmdir()
+    return True
 
-    inputs = {f"{role}/{f.name}": sha256_file(f) for role, some in files.items() for f in some}
-    inputs["vocabulary"] = vocabulary.sha256
-    pretrained = None
-    if args.checkpoint:
-        loaded = load_checkpoint(args.checkpoint)
-        expected = {"vocabulary_sha256": vocabulary.sha256, "model": model_config.model_dump()}
-        check_checkpoint(args.checkpoint, loaded.state, expected)
-        pretrained = loaded.model
-        inputs |= checkpoint_digests(args.checkpoint)
 
-    tuning = Tuning(config, runtime, args.seed, device)
-    model = build_model(
-        task.HEAD, task.NUM_LABELS, model_config, vocabulary.size, tuning, pretrained
+def write_predictions(folder: Path, predictions: dict[str, Any], data: Data, given: Given) -> None:
+    """Writes them in the project's form, and in those of the task's official scorer."""
+    write_json(folder / "predictions.json", predictions)
+    (folder / "official").mkdir()
+    files = given.task.official_files(data.dev.examples, predictions, given.task_config)
+    for name, content in files.items():
+        (folder / "official" / name).write_text(content, "utf-8")
+
+
+def write_receipt(
+    folder: Path, task: str, network: nn.Module, given: Given, data: Data, tuning: Tuning,
+    ended: Position,
+) -> None:  # fmt: skip
+    """Writes the weights, and the manifest over all files."""
+    kept, weights = [p for p in folder.rglob("*") if p.is_file()], folder / "model.safetensors"
+    write_tensors(weights, network.state_dict())
+    best = ended.standing
+    score = {"step": best.step, "metric": given.task.HEADLINE, "score": best.score}
+    write_manifest(
+        folder / "manifest.json",
+        stage="finetune",
+        config=given.config.model_dump(mode="json"),
+        inputs=given.inputs,
+        counts=data.counts | {"steps": ended.step},
+        outputs=kept,  # not the weights, which may be deleted when they are published
+        weights=sha256_file(weights),
+        task=task,
+        start="random" if given.files.checkpoint is None else "pretrained",
+        seed=tuning.seed,
+        best=None if best.score is None else score,
+        device=describe_device(tuning.device, tuning.runtime) | {"ranks": tuning.ranks.world},
     )
-    lines = finetune(model, features.features, tuning, f"finetune {args.task} seed {args.seed}")
-    outputs = predict(model, dev_features.features, tuning)
-    predictions = task.decode(dev, dev_features, outputs, config.task)
-
-    with atomic_directory(args.output) as folder:
-        write_json(folder / "predictions.json", predictions)
-        text = "".join(json.dumps(line) + "\n" for line in lines)
-        (folder / "metrics.jsonl").write_text(text, "utf-8")
-        write_manifest(
-            folder / "manifest.json",
-            stage="finetune",
-            config=config.model_dump(mode="json"),
-            inputs=inputs,
-            counts=_counts("train", train_counts | features.counts)
-            | _counts("dev", dev_counts | dev_features.counts)
-            | {"examples": len(train), "features": len(features.features)}
-            | {"steps": total_steps(len(features.features), config)},
-            outputs=[folder / "predictions.json", folder / "metrics.jsonl"],
-            task=args.task,
-            start="pretrained" if pretrained else "random",
-            seed=args.seed,
-        )
-
-
-def _counts(role: str, counts: dict[str, int]) -> dict[str, int]:
-    return {f"{role}_{name}": count for name, count in counts.items()}
 
 
 def parse_args() -> argparse.Namespace:
     """Paths, the task's name and the seed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", type=Path, required=True, help="section finetune.<task>")
+    parser.add_argument("--config", type=Path, required=True, help="what one run is told")
+    parser.add_argument("--task-config", type=Path, required=True, help="the task's own section")
     parser.add_argument("--model", type=Path, required=True, help="section model")
     parser.add_argument("--runtime", type=Path, required=True, help="section runtime")
     parser.add_argument("--task", required=True)
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--train", type=Path, required=True, help="manifest of fetch")
-    parser.add_argument("--dev", type=Path, required=True, help="manifest of fetch")
-    parser.add_argument("--vocab", type=Path, required=True)
+    parser.add_argument("--train", type=Path, required=True, help="features to train on")
+    parser.add_argument("--dev", type=Path, required=True, help="features to predict")
+    parser.add_argument("--gold", type=Path, required=True, help="fetch manifest of the dev data")
+    parser.add_argument("--vocab", type=Path, required=True, help="folder of the vocabulary")
     parser.add_argument("--checkpoint", type=Path, help="pretrained weights; none = random")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--log", type=Path)

@@ -33,7 +33,7 @@ def main() -> None:
     speeds = Speeds(
         args.cores,
         encode_speed(recipe.encode.phase1) if measured else args.encode_megabytes * 1e6,
-        {number: phase_speed(recipe, number, vocab_size, args) for number in recipe.phases},
+        {number: phase_speed(recipe, number, vocab_size, args) for number in recipe.phases or [1]},
     )
     rows = plan(recipe, speeds, vocab_size, dict(args.size))
     needed, free = needed_disk(rows), free_bytes(Path(recipe.results))

@@ -1,12 +1,11 @@
 """pretrain: one phase of pretraining, resumable at any moment.
 
-In: the shards of the phase, held-out instances, the vocabulary, the previous phase's checkpoint or
-given weights. Out: the phase's final checkpoint, metrics.jsonl and manifest. Running checkpoints
+In: the shards of the phase, held-out instances, the vocabulary, the checkpoint of the phase before
+or of convert. Out: the phase's final checkpoint, metrics.jsonl and manifest. Running checkpoints
 stand beside, in running/.
 """
 
 import argparse
-import logging
 import shutil
 import sys
 from pathlib import Path
@@ -15,15 +14,13 @@ from torch import nn
 
 from bert import log
 from bert.checkpoints.checkpoint import checkpoint_digests, list_steps
-from bert.checkpoints.keep import clear
+from bert.checkpoints.keep import clear, warn_of_others
 from bert.checkpoints.result import hand_on
 from bert.config import load_section
-from bert.convert.given import load_given
 from bert.data.index import check_companion, open_corpus
 from bert.data.vocab import load_vocabulary
 from bert.devices.device import choose_device, describe_device
-from bert.fetch.fetched import fetched_files
-from bert.manifest import atomic_file, code_digest, sha256_file, sha256_json, write_manifest
+from bert.manifest import atomic_file, code_digest, sha256_json, write_manifest
 from bert.model.config import ModelConfig
 from bert.ranks.failing import failing
 from bert.ranks.placement import place, share_threads
@@ -36,8 +33,6 @@ from bert.train.pretrain import pretrain
 from bert.train.progress import Progress
 from bert.train.setup import Setup, build
 from bert.train.stop import StopSignal
-
-logger = logging.getLogger("pretrain")
 
 
 def main() -> None:
@@ -68,16 +63,11 @@ def train(args: argparse.Namespace, ranks: Ranks) -> bool:
     previous = args.previous if config.start in ("previous", "continued", "weights") else None
     if previous:
         inputs |= {f"previous/{k}": v for k, v in checkpoint_digests(previous).items()}
-    if args.weights:
-        given = fetched_files(args.weights)
-        inputs |= {f"weights/{file.name}": sha256_file(file) for file in given}
     identity = [config.model_dump(), model_config.model_dump(), inputs, code_digest("pretrain")]
     ranks.check_same("what is trained", sha256_json([identity, runtime.model_dump()]), device)
     running = args.output / "running" / sha256_json(identity)[:16]
     place(runtime.launch, ranks, device)
     learner = build(setup)
-    if args.weights:
-        load_given(given, learner.network, setup.identity())
     if setup.is_first:
         warn_of_others(running)
         done = max(list_steps(running), default=0)
@@ -86,18 +76,6 @@ def train(args: argparse.Namespace, ranks: Ranks) -> bool:
     if progress is not None and setup.is_first:
         finish(args, setup, running, inputs, progress, learner.network)
     return progress is not None
-
-
-def warn_of_others(running: Path) -> None:
-    """Says that checkpoints of another configuration or code are not used."""
-    for other in sorted(running.parent.glob("*")) if running.parent.exists() else []:
-        if other != running and list_steps(other):
-            logger.warning(
-                "%s has checkpoints up to step %d of another configuration, other inputs or other "
-                "code; they are left alone, and this run begins anew",
-                other,
-                list_steps(other)[-1],
-            )
 
 
 def finish(
@@ -139,7 +117,6 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--vocab", type=Path, required=True, help="folder of the vocabulary")
     parser.add_argument("--previous", type=Path, help="checkpoint of the previous phase")
-    parser.add_argument("--weights", type=Path, help="manifest of the fetch item of first weights")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--log", type=Path)
     return parser.parse_args()

@@ -9,6 +9,7 @@ from bert.fetch.fetched import fetched_files
 from bert.manifest import sha256_file, write_manifest
 from bert.tasks.config import TaskSection, task_module
 from bert.tasks.predictions import coverage, read_predictions
+from bert.tasks.trials import parse_trial
 
 
 def main() -> None:
@@ -31,7 +32,9 @@ def main() -> None:
         outputs=[],
         task=args.task,
         start=args.start,
-        seed=args.seed,
+        trial=args.trial,
+        seed=parse_trial(args.trial).seed,
+        headline=task.HEADLINE,
         metrics=task.metrics(gold, predictions),
         baseline=task.baseline(gold),
     )
@@ -39,13 +42,13 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", type=Path, required=True, help="fine-tuning section, JSON")
+    parser.add_argument("--config", type=Path, required=True, help="the task's section, JSON")
     parser.add_argument("--dev", type=Path, required=True, help="fetch manifest of the dev files")
     parser.add_argument("--predictions", type=Path, required=True, help="predictions.json")
     parser.add_argument("--output", type=Path, required=True, help="metrics.json to write")
     parser.add_argument("--task", required=True, help="name of the task in the configuration")
     parser.add_argument("--start", choices=["pretrained", "random"], required=True)
-    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--trial", required=True, help="seed-<n>, or rate-<rate>.seed-<n>")
     parser.add_argument("--log", type=Path, help="log file")
     return parser.parse_args()
 

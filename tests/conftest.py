@@ -53,6 +53,7 @@ RUNTIME = {
     "shard_optimizer": False,
     "threads": 1,
     "finetune_threads": 1,
+    "finetune_processes": 1,
     "workers": 1,
     "downloads": 1,
     "launch": {
@@ -78,7 +79,6 @@ RUNTIME = {
 PHASE = {
     "seed": 5,
     "start": "random",
-    "weights_from": None,
     "steps": 12,
     "batch": 16,
     "budget_hours": None,

@@ -8,8 +8,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from bert.tasks import mrpc
 from bert.tasks.features import FeatureError
-from bert.tasks.mrpc import MrpcConfig, kept_lengths
-from bert.tasks.mrpc_tsv import MrpcError, MrpcExample
+from bert.tasks.glue_tsv import TableError
+from bert.tasks.mrpc import MrpcConfig
+from bert.tasks.sentence import SentenceExample, kept_lengths
 
 HEADER = "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n"
 ROWS = '1\t10\t11\tIt rains .\tRain falls .\n0\t20\t21\tHe said " no .\tShe ran .\n'
@@ -33,8 +34,8 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def pairs(*labels: int) -> list[MrpcExample]:
-    return [MrpcExample(f"{i} {i + 1}", "a", "b", label) for i, label in enumerate(labels)]
+def pairs(*labels: int) -> list[SentenceExample]:
+    return [SentenceExample(f"{i} {i + 1}", "a", "b", label) for i, label in enumerate(labels)]
 
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
@@ -43,8 +44,8 @@ def test_glue_rows_are_read_with_quotes_as_text(tmp_path: Path, mark: str, end: 
     file = write(tmp_path / "dev.tsv", (mark + HEADER + ROWS).replace("\n", end))
     examples, counts = mrpc.read_examples([file], make_config(), role="dev")
     assert examples == [
-        MrpcExample("10 11", "It rains .", "Rain falls .", 1),
-        MrpcExample("20 21", 'He said " no .', "She ran .", 0),
+        SentenceExample("10 11", "It rains .", "Rain falls .", 1),
+        SentenceExample("20 21", 'He said " no .', "She ran .", 0),
     ]
     assert counts == {"rows": 2, "pairs": 2, "paraphrases": 1}
 
@@ -85,43 +86,43 @@ def test_microsofts_rows_are_split_by_the_listed_pairs(tmp_path: Path, reverse: 
 )
 def test_a_bad_row_is_refused_with_its_line(tmp_path: Path, row: str, message: str) -> None:
     file = write(tmp_path / "dev.tsv", HEADER + ROWS + row + "\n")
-    with pytest.raises(MrpcError, match=message):
+    with pytest.raises(TableError, match=message):
         mrpc.read_examples([file], make_config(), role="dev")
 
 
 def test_a_row_that_is_not_utf8_is_refused_with_its_line(tmp_path: Path) -> None:
     file = tmp_path / "dev.tsv"
     file.write_bytes(HEADER.encode() + b"1\t10\t11\tcaf\xe9\ty\n")
-    with pytest.raises(MrpcError, match="line 2: 'utf-8' codec"):
+    with pytest.raises(TableError, match="line 2: 'utf-8' codec"):
         mrpc.read_examples([file], make_config(), role="dev")
 
 
 @pytest.mark.parametrize("text", ["", ROWS, "sentence1\tsentence2\tlabel\n"])
 def test_a_file_without_the_header_is_refused(tmp_path: Path, text: str) -> None:
     file = write(tmp_path / "dev.tsv", text)
-    with pytest.raises(MrpcError, match=r"line 1 is .*expected the header"):
+    with pytest.raises(TableError, match=r"line 1 is .*expected the header"):
         mrpc.read_examples([file], make_config(), role="dev")
 
 
 def test_an_empty_split_is_refused(tmp_path: Path) -> None:
     file = write(tmp_path / "msr.txt", HEADER + ROWS)
     both = write(tmp_path / "dev_ids.tsv", "10\t11\n20\t21\n")
-    with pytest.raises(MrpcError, match="no pair for the train split"):
+    with pytest.raises(TableError, match="no pair for the train split"):
         mrpc.read_examples([file, both], make_config(layout="microsoft"), role="train")
 
 
 def test_another_number_of_files_than_the_layout_has_is_refused(tmp_path: Path) -> None:
     file = write(tmp_path / "dev.tsv", HEADER + ROWS)
-    with pytest.raises(MrpcError, match=r"dev split has 2 files .*layout 'glue' expects 1"):
+    with pytest.raises(TableError, match=r"dev split has 2 files .*layout 'glue' expects 1"):
         mrpc.read_examples([file, file], make_config(), role="dev")
-    with pytest.raises(MrpcError, match=r"dev split has 1 files .*layout 'microsoft' expects 2"):
+    with pytest.raises(TableError, match=r"dev split has 1 files .*layout 'microsoft' expects 2"):
         mrpc.read_examples([file], make_config(layout="microsoft"), role="dev")
 
 
 def test_a_listed_pair_without_a_row_is_refused(tmp_path: Path) -> None:
     file = write(tmp_path / "msr.txt", HEADER + ROWS)
     ids = write(tmp_path / "dev_ids.tsv", "20\t21\n21\t20\n")
-    with pytest.raises(MrpcError, match=r"1 of 2 pairs of .* have no row in .*'21 20'"):
+    with pytest.raises(TableError, match=r"1 of 2 pairs of .* have no row in .*'21 20'"):
         mrpc.read_examples([file, ids], make_config(layout="microsoft"), role="dev")
 
 
@@ -130,16 +131,16 @@ def test_two_files_that_are_not_microsofts_pair_are_refused(tmp_path: Path) -> N
     ids = write(tmp_path / "dev_ids.tsv", "20\t21\n")
     config = make_config(layout="microsoft")
     with pytest.raises(
-        MrpcError, match=r"dev_ids\.tsv, line 1 is \['20', '21'\]; expected the head"
+        TableError, match=r"dev_ids\.tsv, line 1 is \['20', '21'\]; expected the head"
     ):
         mrpc.read_examples([ids, ids], config, role="dev")
-    with pytest.raises(MrpcError, match="line 1 has 5 columns; expected the 2 ids"):
+    with pytest.raises(TableError, match="line 1 has 5 columns; expected the 2 ids"):
         mrpc.read_examples([file, file], config, role="dev")
 
 
 def test_a_feature_is_both_sentences_with_the_label_as_target() -> None:
     tokenizer = make_tokenizer()
-    examples = [MrpcExample("1 2", "a b", "c", 0), MrpcExample("3 4", "d", "e f g", 1)]
+    examples = [SentenceExample("1 2", "a b", "c", 0), SentenceExample("3 4", "d", "e f g", 1)]
     made = mrpc.make_features(examples, tokenizer, make_config(), training=True)
     tokens = [[tokenizer.id_to_token(i) for i in f.input_ids] for f in made.features]
     assert tokens == [
@@ -156,11 +157,11 @@ def test_a_feature_is_both_sentences_with_the_label_as_target() -> None:
 
 def test_long_pairs_are_cut_to_the_length_and_counted() -> None:
     tokenizer = make_tokenizer()
-    examples = [MrpcExample("1 2", "a b c d e", "f g", 0), MrpcExample("3 4", "a", "b", 1)]
+    examples = [SentenceExample("1 2", "a b c d e", "f g", 0), SentenceExample("3 4", "a", "b", 1)]
     made = mrpc.make_features(examples, tokenizer, make_config(max_seq_length=8), training=True)
     assert [len(f.input_ids) for f in made.features] == [8, 5]
     assert [tokenizer.id_to_token(i) for i in made.features[0].input_ids[1:4]] == ["a", "b", "c"]
-    assert made.counts == {"features": 2, "cut_pairs": 1}
+    assert made.counts == {"features": 2, "cut_examples": 1}
 
 
 def test_kept_lengths_agree_with_taking_tokens_one_by_one() -> None:

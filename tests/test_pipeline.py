@@ -35,6 +35,7 @@ pretrain:
 finetune:
   squad: {seeds: [1], epochs: 1}
   mrpc: {seeds: [1], epochs: 1}
+gate: {action: warn}
 runtime: {checkpoint: {every_steps: 2}}
 """
 DATA_STAGES = ("extract", "filter", "split", "vocab", "encode", "shard")
@@ -139,6 +140,9 @@ def test_raw_files_become_scores_and_a_report(project):
     assert set(scores["tasks"]["squad"]) == {"pretrained", "random"}
     assert (results / "report/report.html").stat().st_size > 10_000
     assert (results / "export/model/model.safetensors").exists()
+    for task in ("squad", "mrpc"):
+        assert (results / f"publish/{task}/model/model.safetensors").exists()
+        assert (results / f"gate/{task}.json").exists()
 
 
 def test_counts_add_up_from_documents_to_shards(project):
@@ -199,21 +203,27 @@ def test_runtime_settings_rerun_no_stage(project):
     assert set(planned) <= {"section"}
 
 
+TASKS = {"finetune", "score", "publish", "report", "gate"}
+
+
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("squad: {seeds: [1]", "squad: {learning_rate: 0.1, seeds: [1]",
-         {"section", "finetune", "score", "report"}),
+        ("squad: {seeds: [1]", "squad: {learning_rate: 0.1, seeds: [1]", {"section"} | TASKS),
+        ("squad: {seeds: [1]", "squad: {task: {n_best: 3}, seeds: [1]",
+         {"section", "features"} | TASKS),
         ("phase2: {steps: 6", "phase2: {learning_rate: 0.01, steps: 6",
-         {"section", "examine", "pretrain", "evaluate", "finetune", "score", "export", "report"}),
+         {"section", "examine", "pretrain", "evaluate", "export"} | TASKS),
         # max_instances: steps, so encode makes as many instances as the steps will see.
         ("phase2: {steps: 6", "phase2: {steps: 7",
-         {"section", "encode", "shard", "examine", "pretrain", "evaluate", "finetune", "score",
-          "export", "report"}),
+         {"section", "encode", "shard", "examine", "pretrain", "evaluate", "export"} | TASKS),
         ("vocab: {size: 600}", "vocab: {size: 600}\nreport: {title: Another}",
          {"section", "report"}),
         ("vocab: {size: 600}", "vocab: {size: 600}\nevaluate: {seed: 1}",
          {"section", "evaluate", "report"}),
+        ("gate: {action: warn}", "gate: {action: fail}", {"section", "gate", "report"}),
+        ("gate: {action: warn}", "gate: {action: warn}\npublish: {pick: median}",
+         {"section", "publish"}),
     ],
 )  # fmt: skip
 def test_a_section_reruns_exactly_its_readers_and_what_follows(project, old, new, expected):
@@ -225,8 +235,18 @@ def test_a_section_reruns_exactly_its_readers_and_what_follows(project, old, new
     assert planned["section"] == 1 + ("encode" in expected)
     if "pretrain" in expected:
         assert planned["pretrain"] == 1, "phase 1 does not read the section of phase 2"
-    if expected == {"section", "finetune", "score", "report"}:
+    elif "finetune" in expected:
         assert planned["finetune"] == 2, "only SQuAD's two runs read SQuAD's section"
+
+
+def test_another_seed_trains_nothing_but_that_seed(project):
+    project.edit("tiny.yaml", "mrpc: {seeds: [1]", "mrpc: {seeds: [1, 2]")
+    planned = project.planned()
+    project.edit("tiny.yaml", "mrpc: {seeds: [1, 2]", "mrpc: {seeds: [1]")
+
+    assert set(planned) == {"section"} | TASKS
+    assert (planned["section"], planned["finetune"], planned["score"]) == (1, 2, 2)
+    assert (planned["publish"], planned["gate"]) == (1, 1)
 
 
 def test_one_core_and_one_worker_write_the_same_bytes(project):

@@ -137,18 +137,6 @@ def test_no_start_in_phase_1_goes_on_from_a_phase(start):
         check_with(pretrain={"phase1": {"start": start}})
 
 
-def test_given_weights_are_a_fetch_item_and_an_input_of_the_graph():
-    given = {"phase1": {"start": "given", "weights_from": "weights"}}
-    recipe = check_with(fetch={"weights": [{"location": "a"}]}, pretrain=given)
-
-    assert recipe.given_weights("1") == ["<results>/fetch/weights.json"]
-    assert recipe.given_weights("2") == []
-    with pytest.raises(ConfigError, match=r"phase1.weights_from is 'weights', which `fetch` does"):
-        check_with(pretrain=given)
-    with pytest.raises(ConfigError, match=r"weights_from is None with start given"):
-        check_with(pretrain={"phase1": {"start": "given"}})
-
-
 def test_one_schedule_over_both_phases_must_be_the_same_in_both():
     total = {"schedule": {"total_steps": 8601}}
     second = {"start": "continued", "schedule": {"total_steps": 8601, "steps_before": 7038}}
@@ -344,8 +332,3 @@ def test_a_time_budget_refuses_a_schedule_that_counts_steps():
     counting = {"warmup_proportion": None, "warmup_steps": 10}
     with pytest.raises(ConfigError, match=r"budget_hours is 1.0, .* the schedule counts steps"):
         check_with(pretrain={"phase1": {"budget_hours": 1.0, "schedule": counting}})
-
-
-def test_given_weights_and_their_item_belong_together():
-    with pytest.raises(ConfigError, match=r"weights_from is None with start given"):
-        check_with(pretrain={"phase1": {"start": "given"}})

@@ -17,6 +17,7 @@ from tests.test_recipe import CONFIG, RECIPES, merge
 
 NAMES = [path.stem for path in RECIPES]
 QUICK = ("academic",)  # a dry run takes seconds; this graph is unlike the others
+LOCAL = {"conll": ("conll_train", "conll_dev")}  # fetch items that the user has to bring
 
 
 def recipe(*names):
@@ -35,7 +36,11 @@ def phases(found):
 )
 def test_snakemake_plans_every_recipe(name, tmp_path):
     command = [sys.executable, "-m", "snakemake", "--dry-run", "--quiet", "all"]
-    overlay = ["--configfile", f"config/recipes/{name}.yaml", "--config", f"run={tmp_path.name}"]
+    brought = tmp_path / "brought.yaml"
+    items = {item: [{"location": str(brought)}] for item in LOCAL.get(name, ())}
+    brought.write_text(yaml.safe_dump({"fetch": items}))
+    files = [f"config/recipes/{name}.yaml", str(brought)]
+    overlay = ["--configfile", *files, "--config", f"run={tmp_path.name}"]
 
     result = subprocess.run(
         [*command, *overlay], cwd=ROOT, capture_output=True, text=True, timeout=240, check=False
@@ -163,7 +168,8 @@ def test_mlperf_starts_from_the_given_weights_and_stops_at_the_target():
     phase = found.pretrain.phase1
 
     assert found.phases == [1]
-    assert found.given_weights("1") == ["<results>/fetch/phase1_weights.json"]
+    assert (found.convert.raw, found.convert.before) == ("phase1_weights", "phase1")
+    assert found.section("pretrain.phase1")["start"] == "weights"
     assert found.encode.phase1.max_seq_length == 512
     assert phase.masking.max_predictions == 76
     assert phase.evaluation.target_mlm_accuracy == 0.720

@@ -12,6 +12,7 @@ from bert.manifest import read_manifest, sha256_file
 from bert.report.config import ReportConfig
 from bert.report.page import write_report
 from bert.report.run import read_run
+from bert.tasks.gate import GateConfig
 from tests.test_report_run import build_run, write_receipt, write_score
 
 ROOT = Path(__file__).parent.parent
@@ -37,14 +38,21 @@ PUBLISHED = [
 ]
 
 
+GATE = check(
+    GateConfig,
+    {"action": "fail", "against": ["no_learning", "random"], "margin": 0.0},
+    where="test",
+)
+
+
 def make_config(**changes) -> ReportConfig:
-    values = {"title": "From text to scores", "published": PUBLISHED} | changes
+    values = {"title": "From text to scores", "pick": "median", "published": PUBLISHED} | changes
     return check(ReportConfig, values, where="test")
 
 
 def make_report(run: Path, output: Path, **changes) -> str:
     output.mkdir(parents=True)
-    write_report(read_run(run), make_config(**changes), output)
+    write_report(read_run(run), make_config(**changes), GATE, output)
     return (output / "report.html").read_text("utf-8")
 
 
@@ -151,7 +159,18 @@ def test_equal_runs_give_equal_bytes_wherever_they_lie(tmp_path):
 
 
 def run_script(run: Path, config: Path, output: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "scripts/report.py", "--config", config, "--results", run]
+    gate = config.with_name("gate.json")
+    gate.write_text(GATE.model_dump_json(), "utf-8")
+    command = [
+        sys.executable,
+        "scripts/report.py",
+        "--config",
+        config,
+        "--gate",
+        gate,
+        "--results",
+        run,
+    ]
     command += ["--output", output, "--log", output.parent / "report.log"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 

@@ -7,6 +7,8 @@ import pytest
 from bert.manifest import ManifestError
 from bert.report.run import LAYOUT, RunError, read_run, total, training_jobs
 
+# Stages that the made-up run does not have.
+ABSENT = {"fetch", "convert", "features"}
 SQUAD_F1 = {1: 60.0, 2: 61.0, 3: 63.0}
 
 
@@ -72,11 +74,21 @@ def write_phase(run: Path, phase: str, *, instances: int, length: int) -> None:
     write_receipt(run / f"evaluate/{phase}/manifest.json", "evaluate", evaluated, metrics=held_out)
 
 
-def write_score(run: Path, task: str, start: str, seed: int, metrics: dict) -> None:
-    job = f"{task}/{start}/seed-{seed}"
+HEADLINES = {"squad": "f1", "squad2": "f1", "cola": "matthews", "stsb": "spearman"}
+HEADLINES |= {"mnli": "accuracy_matched", "conll": "f1"}
+
+
+def write_score(
+    run: Path, task: str, start: str, seed: int, metrics: dict, *, rate=2e-5, grid=False, **config
+) -> None:
+    """Receipts of finetune and score; with `grid` the rate stands in the name of the trial."""
+    trial = f"rate-{rate:g}.seed-{seed}" if grid else f"seed-{seed}"
+    job = f"{task}/{start}/{trial}"
     counts = {"examples": 300, "features": 310, "steps": 40}
-    write_receipt(run / f"finetune/{job}/manifest.json", "finetune", counts, seconds=42.0)
-    place = {"task": task, "start": start, "seed": seed}
+    told = {"config": {"learning_rate": rate, "early_stopping": None} | config}
+    write_receipt(run / f"finetune/{job}/manifest.json", "finetune", counts, seconds=42.0, **told)
+    place = {"task": task, "start": start, "trial": trial, "seed": seed}
+    place |= {"headline": HEADLINES.get(task, "accuracy")}
     more = place | {"metrics": metrics, "baseline": dict.fromkeys(metrics, 9.75)}
     write_receipt(run / f"score/{job}/metrics.json", "score", {"questions": 100}, **more)
 
@@ -144,7 +156,7 @@ def build_run(folder: Path, name: str = "tiny") -> Path:
 def test_every_job_is_read_under_the_name_of_its_place(tmp_path):
     run = read_run(build_run(tmp_path))
     assert run.name == "tiny"
-    assert list(run.receipts) == [stage for stage in LAYOUT if stage != "fetch"]
+    assert list(run.receipts) == [stage for stage in LAYOUT if stage not in ABSENT]
     assert list(run.receipts["extract"]) == ["books", "wikipedia"]
     assert list(run.receipts["encode"])[:3] == ["phase1/0", "phase1/1", "phase1/held_out"]
     assert list(run.receipts["split"]) == [""]
@@ -166,7 +178,7 @@ def test_every_file_that_was_read_has_a_digest(tmp_path):
     assert list(run.digests) == sorted(made)
 
 
-@pytest.mark.parametrize("stage", sorted(LAYOUT.keys() - {"generate", "fetch", "filter"}))
+@pytest.mark.parametrize("stage", sorted(LAYOUT.keys() - ABSENT - {"generate", "filter"}))
 def test_a_missing_stage_is_an_error_that_names_its_rule(tmp_path, stage):
     folder = build_run(tmp_path)
     shutil.rmtree(folder / stage)

@@ -3,17 +3,15 @@ import json
 import pytest
 
 from bert.report.run import read_run
-from bert.report.scores import (
-    ScoreError,
-    Summary,
-    baselines,
-    check_runs,
-    gather,
-    headline,
-    scores_document,
-    scores_table,
-)
+from bert.report.score_files import scores_document, scores_table
+from bert.report.scores import ScoreError, baselines, check_runs, gather
+from bert.report.summary import Summary
 from tests.test_report_run import build_run, write_receipt, write_score
+
+
+def gather_run(folder):
+    receipts = read_run(folder).receipts
+    return gather(receipts["score"], receipts["finetune"])
 
 
 def test_summary_of_three_values_by_hand():
@@ -34,31 +32,33 @@ def test_one_seed_has_no_standard_deviation():
 
 
 def test_squad_and_the_pretrained_start_come_first_and_the_known_metric_leads(tmp_path):
-    scores = gather(read_run(build_run(tmp_path)).receipts["score"])
+    scores = gather_run(build_run(tmp_path))
     assert list(scores) == ["squad", "mrpc"]
     assert list(scores["squad"]) == ["pretrained", "random"]
-    assert list(scores["squad"]["random"]) == ["f1", "exact_match"]
-    assert list(scores["mrpc"]["pretrained"]) == ["accuracy", "f1"]
+    assert list(scores["squad"]["random"].metrics) == ["f1", "exact_match"]
+    assert list(scores["mrpc"]["pretrained"].metrics) == ["accuracy", "f1"]
 
 
-@pytest.mark.parametrize(
-    ("metrics", "expected"),
-    [
-        ({"f1", "exact_match"}, "f1"),
-        ({"f1", "accuracy"}, "accuracy"),
-        ({"spearman", "pearson"}, "pearson"),
-    ],
-)
-def test_the_metric_a_task_is_known_by(metrics, expected):
-    assert headline(metrics) == expected
+def test_the_receipts_say_the_headline_whatever_the_metrics_are_called(tmp_path):
+    folder = build_run(tmp_path)
+    write_score(folder, "stsb", "pretrained", 1, {"pearson": 80.0, "spearman": 79.0})
+    scores = gather_run(folder)
+    assert scores["stsb"]["pretrained"].headline == "spearman"
+    assert list(scores["stsb"]["pretrained"].metrics) == ["spearman", "pearson"]
 
 
 def test_scores_json_holds_every_number_under_stable_keys(tmp_path):
     run = read_run(build_run(tmp_path))
-    document = json.loads(json.dumps(scores_document(run, gather(run.receipts["score"]))))
-    assert list(document) == ["run", "tasks", "evaluate", "pretrain"]
+    document = json.loads(
+        json.dumps(
+            scores_document(run, gather(run.receipts["score"], run.receipts["finetune"]), {})
+        )
+    )
+    assert list(document) == ["run", "tasks", "gate", "evaluate", "pretrain"]
     f1 = document["tasks"]["squad"]["pretrained"]["f1"]
-    assert list(f1) == ["n", "median", "mean", "sd", "best", "values"]
+    more = ["ci_low", "ci_high", "learning_rate"]
+    assert list(f1) == ["n", "median", "mean", "sd", "best", *more, "values"]
+    assert f1["learning_rate"] == 2e-5
     assert f1["values"] == {"1": 60.0, "2": 61.0, "3": 63.0}
     assert (f1["n"], f1["median"], f1["best"]) == (3, 61.0, 63.0)
     assert document["tasks"]["mrpc"]["pretrained"]["accuracy"]["sd"] is None
@@ -67,17 +67,20 @@ def test_scores_json_holds_every_number_under_stable_keys(tmp_path):
 
 
 def test_scores_csv_has_a_row_for_each_task_start_seed_and_metric(tmp_path):
-    table = scores_table(gather(read_run(build_run(tmp_path)).receipts["score"])).splitlines()
-    assert table[0] == "task,start,seed,metric,value"
-    assert table[1:3] == ["squad,pretrained,1,exact_match,50.0", "squad,pretrained,1,f1,60.0"]
+    table = scores_table(gather_run(build_run(tmp_path))).splitlines()
+    assert table[0] == "task,start,seed,metric,value,trial,learning_rate"
+    assert table[1:3] == [
+        "squad,pretrained,1,exact_match,50.0,seed-1,2e-05",
+        "squad,pretrained,1,f1,60.0,seed-1,2e-05",
+    ]
     assert len(table) == 1 + 2 * 3 * 2 + 2
 
 
 def test_seeds_are_ordered_as_numbers(tmp_path):
     folder = build_run(tmp_path)
     write_score(folder, "squad", "pretrained", 10, {"exact_match": 1.0, "f1": 2.0})
-    scores = gather(read_run(folder).receipts["score"])
-    assert list(scores["squad"]["pretrained"]["f1"].values) == [1, 2, 3, 10]
+    scores = gather_run(folder)
+    assert list(scores["squad"]["pretrained"].main.values) == [1, 2, 3, 10]
 
 
 def test_the_score_without_learning_is_read_from_the_receipts(tmp_path):
@@ -89,8 +92,10 @@ def test_a_score_in_the_wrong_folder_is_refused(tmp_path):
     folder = build_run(tmp_path)
     score = folder / "score/squad/random"
     (score / "seed-3").rename(score / "seed-4")
+    tuned = folder / "finetune/squad/random"
+    (tuned / "seed-3").rename(tuned / "seed-4")
     with pytest.raises(ScoreError, match=r"seed-4/metrics\.json says it is squad/random/seed-3"):
-        gather(read_run(folder).receipts["score"])
+        gather_run(folder)
 
 
 @pytest.mark.parametrize("metrics", [{"f1": 1.0}, {}])
@@ -98,14 +103,14 @@ def test_seeds_with_different_metrics_are_refused(tmp_path, metrics):
     folder = build_run(tmp_path)
     write_score(folder, "squad", "random", 3, metrics)
     with pytest.raises(ScoreError, match="expected the same metrics in each"):
-        gather(read_run(folder).receipts["score"])
+        gather_run(folder)
 
 
-def test_a_task_without_any_metric_is_refused(tmp_path):
+def test_a_task_without_its_headline_is_refused(tmp_path):
     folder = build_run(tmp_path)
-    write_score(folder, "mrpc", "pretrained", 1, {})
-    with pytest.raises(ScoreError, match="at least one"):
-        gather(read_run(folder).receipts["score"])
+    write_score(folder, "mrpc", "pretrained", 1, {"f1": 80.0})
+    with pytest.raises(ScoreError, match=r"with headline accuracy; expected .* one headline among"):
+        gather_run(folder)
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,13 @@ from bert.tasks.predictions import PredictionError, coverage, read_predictions
 
 SQUAD = {
     "format": "squad",
+    "version": "1.1",
     "max_seq_length": 384,
     "doc_stride": 128,
     "max_query_length": 64,
     "n_best": 20,
     "max_answer_length": 30,
+    "null_threshold": 0.0,
     "max_misaligned_share": 0.0,
 }
 MRPC = {"format": "mrpc", "layout": "glue", "max_seq_length": 128}
@@ -46,15 +48,14 @@ def score(
     tmp_path: Path, task: dict[str, Any], dev: Path, predictions: Any
 ) -> subprocess.CompletedProcess[str]:
     """Runs the script and exits with 3 if that has loaded torch."""
-    section = {"task": task, "train": "squad_train", "learning_rate": 3e-5, "seeds": [0]}
     arguments = {
-        "config": write_json(tmp_path / "finetune.json", section),
+        "config": write_json(tmp_path / "finetune.task.json", {"task": task}),
         "dev": dev,
         "predictions": write_json(tmp_path / "predictions.json", predictions),
         "output": tmp_path / "score" / "metrics.json",
         "task": "the_task",
         "start": "random",
-        "seed": 7,
+        "trial": "rate-2e-05.seed-7",
         "log": tmp_path / "logs" / "score.log",
     }
     argv = ["score", *(str(x) for name, value in arguments.items() for x in (f"--{name}", value))]
@@ -68,6 +69,15 @@ def score(
     )
 
 
+def answered(**texts: str) -> dict[str, Any]:
+    """Predictions of SQuAD: question to a text, which is also its only answer."""
+    logits = {"probability": 1.0, "start_logit": 0.5, "end_logit": 0.25}
+    return {
+        name: {"text": text, "n_best": [{"text": text} | logits], "null_odds": None}
+        for name, text in texts.items()
+    }
+
+
 def squad_dev(tmp_path: Path) -> Path:
     answers = [{"text": "1843", "answer_start": 40}, {"text": "in 1843", "answer_start": 37}]
     questions = [{"id": f"q{i}", "question": "When?", "answers": answers} for i in range(4)]
@@ -78,7 +88,7 @@ def squad_dev(tmp_path: Path) -> Path:
 
 def test_squad_is_scored_without_torch(tmp_path: Path) -> None:
     # "in" is half of "in 1843": F1 2/3; q2 is missing.
-    predictions = {"q0": "1843!", "q1": "in", "q3": "Ada", "q9": "1843"}
+    predictions = answered(q0="1843!", q1="in", q3="Ada", q9="1843")
     dev = squad_dev(tmp_path)
     done = score(tmp_path, SQUAD, dev, predictions)
     assert done.returncode == 0, done.stderr
@@ -93,6 +103,7 @@ def test_squad_is_scored_without_torch(tmp_path: Path) -> None:
         "f1": pytest.approx(100 * 2 * (2 / 7) / (2 / 7 + 1)),
     }
     assert (found["task"], found["start"], found["seed"]) == ("the_task", "random", 7)
+    assert (found["trial"], found["headline"]) == ("rate-2e-05.seed-7", "f1")
     assert found["config"] == {"task": SQUAD}
     assert found["counts"]["questions"] == 4
     assert found["counts"]["missing_predictions"] == found["counts"]["unknown_predictions"] == 1
@@ -125,21 +136,21 @@ def test_the_same_predictions_give_the_same_bytes(tmp_path: Path) -> None:
     dev = squad_dev(tmp_path)
     outputs = []
     for _ in range(2):
-        done = score(tmp_path, SQUAD, dev, {"q0": "1843"})
+        done = score(tmp_path, SQUAD, dev, answered(q0="1843"))
         assert done.returncode == 0, done.stderr
         outputs.append((tmp_path / "score" / "metrics.json").read_bytes())
     assert outputs[0] == outputs[1]
 
 
 def test_predictions_of_other_data_write_no_score(tmp_path: Path) -> None:
-    done = score(tmp_path, SQUAD, squad_dev(tmp_path), {"other": "1843"})
+    done = score(tmp_path, SQUAD, squad_dev(tmp_path), answered(other="1843"))
     assert done.returncode == 1
     assert "None of the 4 examples has a prediction (e.g. 'q0'; the 1 predictions" in done.stderr
     assert not (tmp_path / "score" / "metrics.json").exists()
 
 
 def test_predictions_are_read_back_as_written(tmp_path: Path) -> None:
-    answers = {"q1": "caf\u00e9", "q2": ""}
+    answers = answered(q1="caf\u00e9", q2="")
     labels = {"1 2": {"label": 1, "probability": 0.1 + 0.2}}
     assert read_predictions(write_json(tmp_path / "a.json", answers), squad) == answers
     assert read_predictions(write_json(tmp_path / "b.json", labels), mrpc) == labels
@@ -150,7 +161,8 @@ def test_predictions_are_read_back_as_written(tmp_path: Path) -> None:
     [
         ('{"q1": "x"', squad, "the whole file: Invalid JSON"),
         ("[]", squad, "the whole file: Input should be an object"),
-        ('{"q1": 3}', squad, "'q1': .*valid string"),
+        ('{"q1": "x"}', squad, "'q1': Input should be an object"),
+        ('{"q1": {"text": 3}}', squad, "'q1', 'text': .*valid string"),
         ('{"1 2": {"label": 2, "probability": 0.5}}', mrpc, "'1 2', 'label': .*0 or 1"),
         ('{"1 2": {"label": 1, "probability": 1.5}}', mrpc, "'1 2', 'probability': .*equal to 1"),
         ('{"1 2": {"label": 1}}', mrpc, "'1 2', 'probability': Field required"),

@@ -7,14 +7,9 @@ from typing import Any
 import pytest
 
 from bert.tasks import squad
-from bert.tasks.squad_json import Answer, SquadError
-from tests.squads import (
-    make_config,
-    question,
-    write_squad,
-)
-
-# Reading
+from bert.tasks.squad_format import SquadError
+from bert.tasks.squad_json import Answer
+from tests.squads import make_config, question, write_squad
 
 
 def test_every_question_is_read_with_all_its_answers(tmp_path: Path) -> None:
@@ -29,6 +24,7 @@ def test_every_question_is_read_with_all_its_answers(tmp_path: Path) -> None:
         "articles": 1,
         "paragraphs": 1,
         "questions": 2,
+        "impossible_questions": 0,
         "misaligned_questions": 0,
         "misaligned_answers": 0,
         "repeated_ids": 0,
@@ -52,6 +48,20 @@ def test_truncated_json_is_refused_with_its_size_and_remedy(tmp_path: Path) -> N
         squad.read_examples([file], make_config(), role="dev")
 
 
+def test_json_without_end_to_its_nesting_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text("[" * 100_000)
+    with pytest.raises(SquadError, match="not whole JSON: maximum recursion depth"):
+        squad.read_examples([file], make_config(), role="dev")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
+    file = write_squad(tmp_path / "a.json", question())
+    expected = squad.read_examples([file], make_config(), role="dev")
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert squad.read_examples([file], make_config(), role="dev") == expected
+
+
 def test_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "a.json"
     file.write_bytes(b'{"data": "\xff"}')
@@ -62,7 +72,6 @@ def test_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"answers": []}, r"question 2 \('q2'\): it has no answer; SQuAD 1\.1 has at least one"),
         ({"question": " "}, r"question 2 \('q2'\): `question` is \" \"; it should match"),
         ({"id": 7}, r"question 2: `id` is 7; it should be a valid string"),
         (
@@ -72,6 +81,11 @@ def test_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
         (
             {"answers": [{"text": "", "answer_start": 0}]},
             r"answer 1: `text` is \"\"; it should have",
+        ),
+        ({"question": "Who \ud800?"}, r"`question` is \"Who \\ud800\?\"; .* unicode string"),
+        (
+            {"answers": [{"text": "Ada", "answer_start": float("nan")}]},
+            r"answer 1: `answer_start` is NaN; it should be a",
         ),
         (
             {"answers": [{"text": "Ada", "answer_start": "0"}]},

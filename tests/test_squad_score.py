@@ -1,4 +1,4 @@
-"""Scores, worked by hand from the rules of evaluate-v1.1.py."""
+"""Scores, worked by hand from the rules of evaluate-v1.1.py; those of 2.0 in their own file."""
 
 import logging
 
@@ -8,9 +8,7 @@ from bert.config import ConfigError, check
 from bert.tasks.squad import SquadConfig
 from bert.tasks.squad_json import Answer, SquadExample
 from bert.tasks.squad_score import baseline, exact_match, metrics, normalize, token_f1
-from tests.squads import (
-    make_config,
-)
+from tests.squads import make_config
 
 
 @pytest.mark.parametrize(
@@ -54,18 +52,22 @@ def gold(id_: str, *answers: str) -> SquadExample:
     return SquadExample(id_, "?", "x y", tuple(Answer(a, 0, True) for a in answers))
 
 
+def predict(**texts: str) -> dict[str, dict[str, object]]:
+    return {id_: {"text": text, "null_odds": None} for id_, text in texts.items()}
+
+
 def test_each_metric_takes_its_best_over_the_gold_answers() -> None:
     example = gold("q1", "Paris", "Paris in France", "the city of Paris")
     # Exact with none; F1 against the three: 2/3, 4/5, 2/5.
-    scores = metrics([example], {"q1": "Paris France"})
+    scores = metrics([example], predict(q1="Paris France"))
     assert scores == {"exact_match": 0.0, "f1": pytest.approx(80.0)}
-    assert metrics([example], {"q1": "paris"}) == {"exact_match": 100.0, "f1": 100.0}
+    assert metrics([example], predict(q1="paris")) == {"exact_match": 100.0, "f1": 100.0}
 
 
 def test_a_missing_prediction_scores_zero_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     examples = [gold("q1", "x"), gold("q2", "x"), gold("q3", "a x b"), gold("q4", "x")]
     with caplog.at_level(logging.WARNING):
-        scores = metrics(examples, {"q1": "x", "q3": "x", "q4": "", "other": "x"})
+        scores = metrics(examples, predict(q1="x", q3="x", q4="", other="x"))
     assert scores["exact_match"] == 25.0
     assert scores["f1"] == pytest.approx(100 * (1 + 2 / 3) / 4)
     assert "1 of 4 questions have no prediction" in caplog.text
@@ -84,3 +86,9 @@ def test_a_question_longer_than_the_sequence_is_refused_in_the_configuration() -
     assert (
         check(SquadConfig, values | {"max_query_length": 20}, where="test").max_query_length == 20
     )
+
+
+def test_a_version_that_there_is_not_is_refused_in_the_configuration() -> None:
+    values = make_config().model_dump()
+    with pytest.raises(ConfigError, match=r"version is 2\.0; it must be '1\.1' or '2\.0'"):
+        check(SquadConfig, values | {"version": 2.0}, where="test")

@@ -6,7 +6,7 @@ import pytest
 from bert.tasks import squad
 from bert.tasks.squad_json import Answer, SquadExample
 from bert.tasks.squad_windows import max_context, token_span, window_bounds
-from tests.squads import CONTEXT, make_config, make_example, make_tokenizer
+from tests.squads import CONTEXT, make_config, make_example, make_tokenizer, without_answer
 
 # Windows
 
@@ -121,4 +121,20 @@ def test_training_skips_and_counts_questions_without_a_usable_answer() -> None:
     assert made.counts["skipped_misaligned"] == made.counts["skipped_without_tokens"] == 1
     evaluated = squad.make_features(examples, tokenizer, make_config(), training=False)
     assert {f.example for f in evaluated.features} == {0, 1, 2}
+    assert {f.targets for f in evaluated.features} == {()}
+
+
+def test_every_window_of_a_question_without_answer_points_at_cls() -> None:
+    examples = [without_answer("q1"), make_example("Ada", id_="q2")]
+    config = make_config(version="2.0", max_seq_length=12, doc_stride=3)
+    tokenizer = make_tokenizer([CONTEXT, "Who ?"])
+    made = squad.make_features(examples, tokenizer, config, training=True)
+    targets = [{f.targets for f in made.features if f.example == i} for i in range(2)]
+    assert targets[0] == {(0, 0)}
+    assert len(targets[1]) == 2
+    windows = sum(f.example == 0 for f in made.features)
+    assert windows > 1
+    assert made.counts["features_without_answer"] == len(made.features) - 1
+    assert made.counts["answers_in_no_window"] == made.counts["skipped_misaligned"] == 0
+    evaluated = squad.make_features(examples, tokenizer, config, training=False)
     assert {f.targets for f in evaluated.features} == {()}

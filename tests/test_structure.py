@@ -14,16 +14,18 @@ SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
 STAGES = [
     *("generate", "fetch", "extract", "filter", "split", "vocab", "encode", "shard", "dialect"),
-    "examine",
-    *("pretrain", "evaluate", "finetune", "score", "export", "report"),
+    *("examine", "convert", "pretrain", "evaluate", "export"),
+    *("features", "finetune", "score", "publish", "report", "gate"),
 ]
+# For a person's hands: no rule, no section.
+TOOLS = {"plan", "predict", "serve"}
 # Floors, lowest first: a module imports only from its own floor and those below.
 FLOORS = (
     {"leash", "log", "config", "manifest", "fetch", "ranks", "kernels"},
     {"text", "world", "optim", "model", "checkpoints"},
     {"data", "tasks"},
     {"devices"},
-    {"train", "convert", "report", "examine"},
+    {"train", "convert", "report", "examine", "predict"},
     {"sections", "agreements", "recipe", "plan"},
 )
 
@@ -77,8 +79,8 @@ def test_one_word_names_a_stage_as_rule_script_and_section():
     sections = set(Recipe.model_fields) - {"run", "model", "runtime"}
 
     assert rules == set(STAGES)
-    assert {path.stem for path in SCRIPTS} == {*STAGES, "plan"}
-    assert sections == set(STAGES) - {"score", "export"}  # these two have no knobs of their own
+    assert {path.stem for path in SCRIPTS} == {*STAGES, *TOOLS}
+    assert sections == set(STAGES) - {"score", "export", "features"}  # no knobs of their own
 
 
 @pytest.mark.parametrize(("name", "block"), list(rule_blocks()))
@@ -107,12 +109,15 @@ def test_only_fetch_touches_the_network():
         )
     }
 
-    assert users <= {"bert.fetch.download"}
+    # The second listens, on this machine, for a person's browser; no rule calls it.
+    assert users <= {"bert.fetch.download", "bert.predict.server"}
 
 
 def test_nothing_is_unpickled():
     for path in [*BERT, *SCRIPTS]:
-        assert not re.search(r"\bpickle\b|torch\.load\(", path.read_text()), path
+        loads = re.findall(r"torch\.load\([^)]*\)", path.read_text())
+        assert not re.search(r"\bpickle\b", path.read_text()), path
+        assert all("weights_only=True" in call for call in loads), path
 
 
 def test_global_generators_are_never_used():

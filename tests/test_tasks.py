@@ -13,11 +13,13 @@ from bert.tasks.features import FeatureError, framed, special_ids, token_ids
 
 SQUAD = {
     "format": "squad",
+    "version": "1.1",
     "max_seq_length": 384,
     "doc_stride": 128,
     "max_query_length": 64,
     "n_best": 20,
     "max_answer_length": 30,
+    "null_threshold": 0.0,
     "max_misaligned_share": 0.001,
 }
 MRPC = {"format": "mrpc", "layout": "glue", "max_seq_length": 128}
@@ -41,7 +43,7 @@ def test_the_format_decides_which_configuration_a_task_has() -> None:
         (SQUAD | {"doc_strid": 1}, "task.doc_strid is not a known key; did you mean `doc_stride`"),
         (MRPC | {"layout": "csv"}, "task.layout is \"csv\"; it must be 'glue' or 'microsoft'"),
         ({k: v for k, v in SQUAD.items() if k != "n_best"}, "task.n_best is missing"),
-        (MRPC | {"format": "rte"}, "'squad', 'mrpc'"),
+        (MRPC | {"format": "race"}, "'squad', 'mrpc'"),
         (SQUAD | {"max_misaligned_share": 1.5}, "less than or equal to 1"),
     ],
 )

@@ -1,11 +1,9 @@
-import struct
-
-import google_crc32c
 import numpy as np
 import pytest
 
 from bert.convert.tensor_bundle import BundleError, open_bundle, read_variable
 from bert.manifest import ROOT
+from tests.tensor_bundle_files import HEADER, entry, masked, table, write_bundle
 from tests.tensorflow_checkpoint import variables, write
 
 INDEX = ROOT / "tests/data/tensorflow/model.ckpt-28252.index"
@@ -19,49 +17,6 @@ def copied(tmp_path):
     for source, target in zip((INDEX, DATA), files, strict=True):
         target.write_bytes(source.read_bytes())
     return files
-
-
-def masked(data):
-    crc = google_crc32c.value(data)
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
-
-
-def varint(value):
-    return bytes([value]) if value < 128 else bytes([value & 127 | 128]) + varint(value >> 7)
-
-
-def table(*blocks, compression=0):
-    """A LevelDB table by its specification: each block a list of (shared, rest of key, value)."""
-    data, handles = b"", []
-
-    def add(entries):
-        nonlocal data
-        body = b"".join(
-            varint(shared) + varint(len(rest)) + varint(len(value)) + rest + value
-            for shared, rest, value in entries
-        )
-        body += struct.pack("<II", 0, 1)  # one restart, at 0
-        handle = varint(len(data)) + varint(len(body))
-        tail = body + bytes([compression])
-        data += tail + struct.pack("<I", masked(tail))
-        return handle
-
-    for entries in blocks:
-        handles.append((0, entries[-1][1] + b"~", add(entries)))
-    meta = add([(0, b"", b"")])
-    footer = meta + add(handles)
-    return data + footer.ljust(40, b"\0") + bytes.fromhex("57fb808b247547db")
-
-
-def entry(*, dtype=1, shape=(2,), offset=0, size=8, crc=0, extra=b""):
-    """A BundleEntryProto."""
-    dims = b"".join(b"\x12" + varint(len(d)) + d for d in (b"\x08" + varint(n) for n in shape))
-    fixed = b"\x35" + struct.pack("<I", crc)
-    head = b"\x08" + varint(dtype) + b"\x12" + varint(len(dims)) + dims
-    return head + b"\x20" + varint(offset) + b"\x28" + varint(size) + fixed + extra
-
-
-HEADER = (0, b"", b"\x08\x01\x1a\x02\x08\x01")  # one data file, version 1
 
 
 def test_every_variable_of_a_file_by_tensorflow_is_read_exactly():
@@ -91,6 +46,31 @@ def test_keys_share_their_beginnings_and_go_on_over_blocks(tmp_path):
     assert read_variable(bundle, "layer/two").item() == 1.5
 
 
+@pytest.mark.parametrize("compression", [0, 1])
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_checkpoint_by_hand_has_the_variables_of_tensorflows(tmp_path, shards, compression):
+    files = write_bundle(tmp_path / "x.y-7", variables(), shards=shards, compression=compression)
+
+    bundle, by_tensorflow = open_bundle(files[0]), open_bundle(INDEX)
+
+    assert len(files) == 1 + shards
+    assert bundle.entries.keys() == by_tensorflow.entries.keys()
+    for name in bundle.entries:
+        found, expected = read_variable(bundle, name), read_variable(by_tensorflow, name)
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_damaged_compressed_block_is_refused_by_its_checksum(tmp_path):
+    index, _ = write_bundle(tmp_path / "model", variables(), compression=1)
+    data = bytearray(index.read_bytes())
+    data[40] ^= 1
+    index.write_bytes(data)
+
+    with pytest.raises(BundleError, match="at byte 0: a block does not have its checksum"):
+        open_bundle(index)
+
+
 def test_a_table_of_many_blocks_by_tensorflow_is_read(tmp_path):
     """6,000 variables make an index of two blocks; needs the extra `tensorflow`."""
     pytest.importorskip("tensorflow")
@@ -106,11 +86,11 @@ def test_a_table_of_many_blocks_by_tensorflow_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: data[:-1], "does not end as the table of a TensorFlow checkpoint does"),
-        (lambda data: b"", "does not end as the table"),
+        (lambda data: data[:-1], "does not end as a LevelDB table does"),
+        (lambda data: b"", "does not end as a LevelDB table"),
         (lambda data: b"\x01" + data[1:], "is damaged at byte 0: a block does not have its check"),
         (lambda data: data[200:], "is damaged"),
-        (lambda data: table([HEADER], compression=1), "is compressed"),
+        (lambda data: table([HEADER], compression=4), "has a block with compression 4"),
         (lambda data: table([(0, b"", b"\x10\x01")]), "big-endian"),
         (lambda data: table([HEADER, (0, b"a", b"\x0b")]), "message with wire type 3"),
         (lambda data: table([(0, b"a", entry())]), r"damaged \(KeyError\(b''\)\)"),

@@ -72,6 +72,18 @@ def delete(path: Path) -> None:
     shutil.rmtree(hidden, ignore_errors=True)
 
 
+def warn_of_others(running: Path) -> None:
+    """Says that checkpoints of another identity, in folders beside this one, are not used."""
+    for other in sorted(running.parent.glob("*")) if running.parent.exists() else []:
+        if other != running and list_steps(other):
+            logger.warning(
+                "%s has checkpoints up to step %d of another configuration, other inputs or other "
+                "code; they are left alone, and this run begins anew",
+                other,
+                list_steps(other)[-1],
+            )
+
+
 def delete_leftovers(running: Path) -> None:
     """Deletes what a killed process had not finished to write or to delete."""
     for path in sorted(running.glob(".step-*")):

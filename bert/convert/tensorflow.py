@@ -1,4 +1,4 @@
-"""Weights of TensorFlow's BERT (google-research/bert, MLPerf) by the names of this project.
+"""Weights of TensorFlow 1's BERT (google-research/bert, MLPerf) by the names of this project.
 
 | there | here |
 | --- | --- |
@@ -8,72 +8,85 @@
 | cls/predictions/output_bias | cls.predictions.bias |
 | cls/seq_relationship/output_weights, .../output_bias | cls.seq_relationship.weight, ....bias |
 
-Moments of Adam and LAMB and counters are left out; any other variable is refused. Source:
+Moments of Adam and LAMB and counters are not read; `global_step` is kept as a fact. Source:
 google-research/bert, modeling.py and run_pretraining.py (names), optimization.py (moments).
 """
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bert.convert.tensor_bundle import BundleError, open_bundle, read_variable
+from bert.convert.found import Found
+from bert.convert.google_config import FIXED, read_google_config
+from bert.convert.tensor_bundle import Bundle, open_bundle, read_variable
 
+_STEP = "global_step"
 _WHOLE = {
-    "cls.predictions.bias": "cls/predictions/output_bias",
-    "cls.seq_relationship.weight": "cls/seq_relationship/output_weights",
-    "cls.seq_relationship.bias": "cls/seq_relationship/output_bias",
+    "cls/predictions/output_bias": "cls.predictions.bias",
+    "cls/seq_relationship/output_weights": "cls.seq_relationship.weight",
+    "cls/seq_relationship/output_bias": "cls.seq_relationship.bias",
 }
-_LEFT_OUT = re.compile(
-    r".*/(adam|lamb)_[mv]|global_step|(beta[12]_power|good_steps|num_good_steps|loss_scale"
-    r"|current_loss_scale)"
-)
+_LEFT_OUT = {
+    r".*/(adam|lamb)_[mv]|.*/Adam(_1)?": "moment of the optimizer",
+    r"global_step": "counter, kept as imported_step",
+    r"beta[12]_power": "counter of the optimizer",
+    r"(num_)?good_steps|(current_)?loss_scale": "state of the loss scale",
+}
 
 
-def google_name(name: str) -> tuple[str, bool]:
-    """The variable of one of our parameters, and whether it is stored transposed."""
-    if name in _WHOLE:
-        return _WHOLE[name], False
-    path = re.sub(r"\blayer\.(\d+)", r"layer_\1", name).replace(".", "/")
-    if "_embeddings/" in path:
-        return path.removesuffix("/weight"), False
-    if "/LayerNorm/" in path:
-        return path.replace("/weight", "/gamma").replace("/bias", "/beta"), False
-    return path.replace("/weight", "/kernel"), path.endswith("/weight")
+def our_name(variable: str) -> tuple[str, bool]:
+    """Our name of a variable, and whether it is stored transposed; any other name as it is."""
+    if variable in _WHOLE:
+        return _WHOLE[variable], False
+    if not variable.startswith(("bert/", "cls/predictions/transform/")):
+        return variable, False
+    path, _, last = re.sub(r"\blayer_(\d+)", r"layer.\1", variable).rpartition("/")
+    if last.endswith("_embeddings"):
+        last = f"{last}/weight"
+    ends = {"kernel": "weight", "gamma": "weight", "beta": "bias"}
+    return f"{path}/{ends.get(last, last)}".replace("/", "."), last == "kernel"
 
 
-def read_weights(index: Path, names: Iterable[str]) -> dict[str, Tensor]:
-    """Reads the weights of a checkpoint.
+def read_tensorflow(index: Path, config: Path | None) -> Found:
+    """Reads a checkpoint.
 
     Args:
         index: Its file model.ckpt-<step>.index; the data files lie beside it.
-        names: Parameters that are wanted, by our names.
-
-    Returns:
-        fp32, by our names, in the shapes of the checkpoint; linear maps as [out, in].
+        config: bert_config.json, if there is one.
 
     Raises:
-        BundleError: A variable is missing or unknown, or the files are damaged.
+        BundleError: The files are damaged, or hold something else than whole numbers.
+        WeightsError: bert_config.json is damaged.
     """
     bundle = open_bundle(index)
-    wanted = {google_name(name)[0]: name for name in names}
-    missing = sorted(wanted.keys() - bundle.entries.keys())
-    others = bundle.entries.keys() - wanted.keys()
-    unknown = sorted(name for name in others if not _LEFT_OUT.fullmatch(name))
-    if missing or unknown:
-        problems = [f"{name} is missing" for name in missing]
-        problems += [f"{name} is unknown" for name in unknown]
-        raise BundleError(
-            f"{index} does not fit the model in {len(problems)} variables: "
-            f"{'; '.join(problems[:5])}. Expected a TensorFlow 1 checkpoint of "
-            "google-research/bert with its pretraining heads, of the shape in the `model` section."
-        )
-    weights = {}
-    for variable, name in wanted.items():
-        values = read_variable(bundle, variable).astype(np.float32)
-        transposed = google_name(name)[1]
-        weights[name] = torch.from_numpy(np.ascontiguousarray(values.T if transposed else values))
-    return weights
+    skipped = {name: reason for name in bundle.entries if (reason := _left_out(name))}
+    tensors, origins = {}, {}
+    for variable in bundle.entries.keys() - skipped.keys():
+        name, transposed = our_name(variable)
+        tensors[name] = _tensor(bundle, variable, transposed)
+        origins[name] = variable
+    said, vocab_size = read_google_config(config) if config else ({}, None)
+    step = int(read_variable(bundle, _STEP)) if _STEP in bundle.entries else None
+    shards = sorted(index.parent.glob(f"{index.stem}.data-*-of-{bundle.shards:05d}"))
+    return Found(
+        layout="TensorFlow 1 checkpoint",
+        files=(index, *shards, *([config] if config else [])),
+        tensors=tensors,
+        origins=origins,
+        skipped=skipped,
+        said=FIXED | said,
+        vocab_size=vocab_size,
+        facts={} if step is None else {"imported_step": step},
+    )
+
+
+def _left_out(variable: str) -> str | None:
+    return next((why for what, why in _LEFT_OUT.items() if re.fullmatch(what, variable)), None)
+
+
+def _tensor(bundle: Bundle, variable: str, transposed: bool) -> Tensor:
+    values = read_variable(bundle, variable)
+    return torch.from_numpy(np.array(values.T if transposed else values, order="C"))

@@ -103,17 +103,19 @@ def to_device(batch: MicroBatch, device: torch.device) -> DeviceBatch:
 
 
 def array_to_device(array: NDArray[Any], device: torch.device) -> Tensor:
-    """An integer array as int64 on the device; copied as it is, widened there."""
+    """An array on the device, copied as it is; integers are widened there to int64."""
     # Unsigned integers of 16 and 32 bits lack many kernels: their bits travel as signed ones.
-    size = array.dtype.itemsize
-    signed = array.view(f"i{size}") if size > 1 else array
+    size, kind = array.dtype.itemsize, array.dtype.kind
+    signed = array.view(f"i{size}") if size > 1 and kind == "u" else array
     host = torch.from_numpy(signed)
     if device.type in ("cuda", "xpu"):
         # From other memory the driver copies only when all work before has ended. torch keeps the
         # pages and gives them out again when the copy is done.
         host = host.pin_memory()
-    wide = host.to(device, non_blocking=True).long()
-    return wide & (256**size - 1) if size > 1 and array.dtype.kind == "u" else wide
+    moved = host.to(device, non_blocking=True)
+    if kind == "f":
+        return moved
+    return moved.long() & (256**size - 1) if size > 1 and kind == "u" else moved.long()
 
 
 def describe_device(device: torch.device, config: ComputeConfig) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What stands on top of the encoder: the pretraining heads and the two fine-tuning heads."""
+"""What stands on top of the encoder: the pretraining heads and the three fine-tuning heads."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -141,8 +141,26 @@ class BertForSpan(nn.Module):
         return SpanLogits(start, end)
 
 
+class BertForToken(nn.Module):
+    """Encoder with a classifier of tokens, for named entities and their like."""
+
+    def __init__(self, config: ModelConfig, vocab_size: int, num_labels: int) -> None:
+        super().__init__()
+        self.bert = BertModel(config, vocab_size, pooler=False)
+        self.dropout = Dropout(config.hidden_dropout_prob)
+        self.classifier = nn.Linear(config.hidden_size, num_labels)
+
+    def forward(
+        self, input_ids: Tensor, segment_ids: Tensor, position_ids: Tensor, sequences: Sequences
+    ) -> Tensor:
+        """A token stream, three int64 [T], to scores [T, num_labels]."""
+        hidden, _ = self.bert(input_ids, segment_ids, position_ids, sequences)
+        out: Tensor = self.classifier(self.dropout(hidden))
+        return out
+
+
 class BertForSentence(nn.Module):
-    """Encoder with a classifier of whole sequences, for MRPC and its like."""
+    """Encoder with a classifier of whole sequences, or one number for each, for GLUE's tasks."""
 
     def __init__(self, config: ModelConfig, vocab_size: int, num_labels: int) -> None:
         super().__init__()

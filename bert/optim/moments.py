@@ -34,8 +34,8 @@ class MomentOptimizer(torch.optim.Optimizer, ABC):
     On a CPU with the native kernels that update is one of `bert.kernels.update`, the same within
     rounding; a subclass says which.
 
-    Group keys: `lr` (set by the loop before every step), `step` (updates taken), `beta1`, `beta2`,
-    `eps`, `weight_decay`, and what the subclass adds.
+    Group keys: `lr` (set by the loop before every step), `rate_factor` (on the loop's rate),
+    `step` (updates taken), `beta1`, `beta2`, `eps`, `weight_decay`, and what the subclass adds.
     """
 
     def __init__(self, groups: Iterable[dict[str, Any]], defaults: dict[str, Any]) -> None:
@@ -199,6 +199,6 @@ def reset_step(optimizer: HasGroups) -> None:
 
 
 def set_learning_rate(optimizer: HasGroups, value: float) -> None:
-    """Sets the learning rate of every group for the next step."""
+    """Sets every group's learning rate for the next step: `value`, times its `rate_factor`."""
     for group in optimizer.param_groups:
-        group["lr"] = value
+        group["lr"] = value * group.get("rate_factor", 1.0)

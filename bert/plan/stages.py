@@ -18,6 +18,7 @@ from bert.plan.sizes import (
     text_size,
 )
 from bert.recipe import Recipe
+from bert.train.finetune_config import FinetuneSection
 
 # Core-seconds for one of encode's first pass over the same text, from benchmarks/extract.py,
 # filter.py, encode.py and shard.py on one machine; shard's for each pass that encode makes.
@@ -30,6 +31,7 @@ _FURTHER_PASS = 0.35  # of dupe_factor: the text is tokenised once
 _PROCESS_BYTES = 200e6
 # fp32 weights and two moments.
 _CHECKPOINT_BYTES = 12
+_WEIGHTS_BYTES = 4
 # Features of SQuAD overlap; MRPC has fewer tokens for its bytes. Both as unpadded tokens.
 _TASK_TOKENS_PER_BYTE = 0.5
 
@@ -69,8 +71,9 @@ def plan(recipe: Recipe, speeds: Speeds, vocab_size: int, given: Mapping[str, fl
     text = sum(text_size(recipe, source, given).bytes for source in recipe.sources)
     rows = [
         _fetch_row(recipe, given),
-        *(_given_rows(recipe) if recipe.shard.given else _text_rows(recipe, speeds, given)),
-        *([] if recipe.shard.given else _instance_rows(recipe, speeds, text, vocab_size)),
+        *(_text_rows(recipe, speeds, given) if recipe.needs_text else _given_rows(recipe)),
+        *(_instance_rows(recipe, speeds, text, vocab_size) if recipe.needs_text else []),
+        *([Row("convert", 1)] if recipe.convert else []),
         *(_pretrain_row(recipe, n, speeds) for n in recipe.phases),
         *_task_rows(recipe, speeds, given),
     ]
@@ -92,7 +95,7 @@ def _fetch_row(recipe: Recipe, given: Mapping[str, float]) -> Row:
 
 
 def _given_rows(recipe: Recipe) -> Iterator[Row]:
-    """Shards that exist are only checked: training and held-out ones of each phase."""
+    """Shards that exist are only checked: training and held-out ones of each phase, if any."""
     yield Row("vocab", 1)
     yield from (Row(f"shard phase{number}", 2) for number in recipe.phases)
 
@@ -145,22 +148,31 @@ def _pretrain_row(recipe: Recipe, number: int, speeds: Speeds) -> Row:
 
 
 def _task_rows(recipe: Recipe, speeds: Speeds, given: Mapping[str, float]) -> Iterator[Row]:
-    speed = speeds.training[recipe.phases[-1]]
+    speed = speeds.training[max(speeds.training)]
     seconds = sum(
-        raw_size(recipe, task.train, given).bytes
-        * _TASK_TOKENS_PER_BYTE
-        * task.epochs
-        * len(task.seeds)
+        _task_tokens(recipe, task, given)
+        * len(task.trials())
         * len(task.starts)
         * speed.seconds_per_token
         for task in recipe.tasks.values()
     )
     runs = len(recipe.runs())
-    yield Row("finetune", runs, 0.0, speed.peak_bytes, seconds * speeds.cores, seconds)
+    weights = runs * _WEIGHTS_BYTES * speed.parameters  # until one of each task is published
+    yield Row("features", len(recipe.tasks))
+    yield Row("finetune", runs, weights, speed.peak_bytes, seconds * speeds.cores, seconds)
     yield Row("score", runs)
     if recipe.model_export():
-        yield Row("export", 1, 4 * speed.parameters)
+        yield Row("export", 1, _WEIGHTS_BYTES * speed.parameters)
     yield Row("report", 1)
+
+
+def _task_tokens(recipe: Recipe, task: FinetuneSection, given: Mapping[str, float]) -> float:
+    """Tokens that a run trains on."""
+    tokens = raw_size(recipe, task.train, given).bytes * _TASK_TOKENS_PER_BYTE
+    if task.epochs is None:
+        longest: int = task.task.max_seq_length
+        return (task.steps or 1) * task.batch * longest
+    return tokens * task.epochs
 
 
 def _is_done(recipe: Recipe, row: Row) -> bool:

@@ -1,9 +1,11 @@
 """Starts the ranks of a script as `runtime.launch` says, and ends with their status.
 
     python -m bert.ranks.launch --section <runtime.json> -- <script> <arguments>
+    python -m bert.ranks.launch --section <runtime.json> --here <key> -- <script> <arguments>
 
-The status is that of the ranks: 0, or 75 (not finished, start again), or the first failure's.
-SIGTERM and SIGUSR1 reach every rank. docs/launch.md has examples.
+With `--here` this key of the section says how many ranks there are, all on this machine, whatever
+`launch` says. The status is that of the ranks: 0, or 75 (not finished, start again), or the first
+failure's. SIGTERM and SIGUSR1 reach every rank. docs/launch.md has examples.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from bert import leash
 from bert.config import check, load_values
@@ -32,6 +35,8 @@ def main(arguments: list[str]) -> int:
     args = parse_args(arguments)
     values = load_values(args.section)
     config = check(LaunchConfig, values.get("launch"), where=str(args.section), path="launch")
+    if args.here is not None:
+        config = on_this_machine(config, values.get(args.here))
     processes = count_processes(config)
     if processes == 1 and config.hosts is None and config.launcher != "srun":
         os.execv(sys.executable, [sys.executable, *args.command])
@@ -44,6 +49,19 @@ def main(arguments: list[str]) -> int:
     if config.launcher == "mpirun":
         os.environ["OMP_NUM_THREADS"] = str(threads_of_a_rank(processes))
     return _supervise(launcher_command(config, args.command), config.launcher)
+
+
+def on_this_machine(config: LaunchConfig, processes: Any) -> LaunchConfig:
+    """The section for so many ranks here; options stay where they are torchrun's.
+
+    Raises:
+        ValueError: It is no number of ranks.
+    """
+    if not isinstance(processes, int) or processes < 1:
+        raise ValueError(f"the key of --here is {processes}; expected a number of ranks, from 1.")
+    options = config.options if config.launcher == "torchrun" else ""
+    here = {"launcher": "torchrun", "processes": processes, "hosts": None, "options": options}
+    return config.model_copy(update=here)
 
 
 def count_processes(config: LaunchConfig) -> int:
@@ -120,6 +138,7 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
     """The section's file, and the script with its arguments."""
     parser = argparse.ArgumentParser(prog="bert.ranks.launch", description=__doc__)
     parser.add_argument("--section", type=Path, required=True, help="section runtime")
+    parser.add_argument("--here", metavar="KEY", help="its key with the ranks, on this machine")
     parser.add_argument("command", nargs="+", help="script and arguments, after --")
     return parser.parse_args(arguments)
 

@@ -36,6 +36,11 @@ class Ranks(NamedTuple):
         dist.all_reduce(tensor)
         return [float(value) for value in tensor.tolist()]
 
+    def add(self, tensor: Tensor) -> None:
+        """Makes `tensor`, which lies on the rank's device, the sum over all ranks."""
+        if self.world > 1:
+            dist.all_reduce(tensor)
+
     def any(self, flag: bool, device: torch.device) -> bool:
         """Whether any rank says yes; all get the same answer."""
         return self.sum([float(flag)], device)[0] > 0
@@ -80,6 +85,9 @@ class Ranks(NamedTuple):
         """Waits until every rank is here."""
         if self.world > 1:
             dist.barrier()
+
+
+ALONE = Ranks(0, 1, 0)
 
 
 def _doubles(values: Sequence[float], device: torch.device) -> Tensor:

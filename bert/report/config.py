@@ -1,6 +1,10 @@
 """Section `report`: the title of the page and the published scores that stand beside the run's."""
 
+from typing import Literal
+
 from bert.config import Section, knob
+
+Pick = Literal["median", "best"]
 
 
 class Published(Section):
@@ -18,4 +22,8 @@ class ReportConfig(Section):
     """What the page says that no file of the run says."""
 
     title: str = knob("Heading of the page.", min_length=1)
+    pick: Pick = knob(
+        "The number that stands for a task: the median over its seeds; or best, that of the best "
+        "of independent workers, which is optimistic and said to be so."
+    )
     published: list[Published] = knob("Published scores, shown for the tasks of the run.")

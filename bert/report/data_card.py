@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from bert.manifest import sha256_json
 from bert.report.numbers import whole
 from bert.report.run import Run
+from bert.report.section_convert import source_words
 from bert.report.section_sources import TASK_COLUMNS, leak_sentence, task_row
 from bert.report.sources import TextSource, only_receipt, task_overlap, text_sources
 
@@ -18,16 +19,23 @@ _USE_COLUMNS = ("Source", "Documents", "Left out", "Held out", "Weight", "Dealt 
 
 def data_card(run: Run) -> str:
     """The card as a Markdown text."""
-    sources = text_sources(run)
     parts = [
         f"# Data of the run {run.name}",
         "Text that the model was pretrained on. Numbers and checksums are those of the run's "
         "manifests.",
-        *(_from_text(run, sources) if sources else _from_shards(run)),
+        *_converted(run),
+        *_trained_on(run),
         "## Vocabulary",
         _vocabulary(run),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _trained_on(run: Run) -> list[str]:
+    if not run.phases():
+        return []
+    sources = text_sources(run)
+    return _from_text(run, sources) if sources else _from_shards(run)
 
 
 def _from_text(run: Run, sources: Sequence[TextSource]) -> list[str]:
@@ -55,6 +63,21 @@ def _from_shards(run: Run) -> list[str]:
         "The shards were given; their text, its sources and its licences are not known to this "
         "run. The checksum is that of the list of their files' checksums.",
         _table(("Shards", "Instances", "Format", "sha256"), rows),
+    ]
+
+
+def _converted(run: Run) -> list[str]:
+    """Weights that were trained elsewhere say nothing of their text."""
+    receipt = only_receipt(run, "convert")
+    if not receipt:
+        return []
+    what = source_words(receipt)
+    more = "What this run trained them on follows." if run.phases() else "It trained them on none."
+    return [
+        "## Weights",
+        f"The weights were trained elsewhere{f' ({what})' if what else ''}; the text they were "
+        f"trained on, its sources and its licences are not known to this run. {more}",
+        "\n".join(f"- `{name}` sha256 `{digest}`" for name, digest in receipt["inputs"].items()),
     ]
 
 

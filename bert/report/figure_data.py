@@ -52,9 +52,9 @@ def flow_figure(flow: Flow) -> Element | None:
     """Draws the funnel: items, documents, split, then instances and shards of each phase.
 
     Bars of documents share one scale, bars of instances another. None for a run on given shards,
-    of whose text nothing is known.
+    of whose text nothing is known, and for one that only fine-tunes.
     """
-    if not flow.sources:
+    if not flow.sources or not flow.phases:
         return None
     bars, labels = _document_bars(flow)
     phases, phase_labels = _phase_bars(flow, _TOP + _STEP * len(bars))

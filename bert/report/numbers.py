@@ -41,6 +41,12 @@ def fixed(value: float | None, decimals: int = 2) -> str:
     return f"{value:.{decimals}f}".replace("-", MINUS)
 
 
+def signed(value: float, decimals: int = 2) -> str:
+    """A difference with its sign: +0.25, -1.50."""
+    text = fixed(value, decimals)
+    return text if text.startswith(MINUS) else f"+{text}"
+
+
 def spread(mean: float, sd: float | None, decimals: int = 1) -> str:
     """A mean with its standard deviation if there is one: 61.2 +- 0.8."""
     text = fixed(mean, decimals)

@@ -4,7 +4,7 @@ Everything is inside the one file: styles, drawings, words. It has no script, as
 network, and says so to the browser.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -23,12 +23,16 @@ from bert.report.figure_training import training_figure
 from bert.report.flow import Flow, trace
 from bert.report.markup import as_html, as_svg, tag
 from bert.report.run import Run
-from bert.report.scores import Scores, check_runs, gather, scores_document, scores_table
+from bert.report.score_files import scores_document, scores_table
+from bert.report.scores import Scores, check_runs, gather
 from bert.report.section_costs import costs_section, stages
 from bert.report.section_data import data_section
+from bert.report.section_gate import verdicts
 from bert.report.section_provenance import provenance_section
-from bert.report.section_scores import cards, scores_section, verdict
+from bert.report.section_scores import scores_section
+from bert.report.section_top import alarm, cards, verdict
 from bert.report.section_training import training_section
+from bert.tasks.gate import GateConfig, Verdict
 
 Drawings = Mapping[str, Element | None]
 
@@ -41,12 +45,13 @@ _CONTENTS = {
 }
 
 
-def write_report(run: Run, config: ReportConfig, output: Path) -> list[Path]:
+def write_report(run: Run, config: ReportConfig, gate: GateConfig, output: Path) -> list[Path]:
     """Writes `report.html`, `data_card.md`, `scores.json`, `scores.csv`, curves and figures.
 
     Args:
         run: The run, as `read_run` gives it.
         config: Title and published scores.
+        gate: What the scores must be above.
         output: An existing folder.
 
     Returns:
@@ -54,16 +59,19 @@ def write_report(run: Run, config: ReportConfig, output: Path) -> list[Path]:
 
     Raises:
         ScoreError: The scores contradict each other or their places.
+        GateError: Scores of one task cannot be judged together.
     """
     check_runs(run.receipts["finetune"], run.receipts["score"])
-    scores, flow = gather(run.receipts["score"]), trace(run)
+    scores, flow = gather(run.receipts["score"], run.receipts["finetune"]), trace(run)
+    judged = verdicts(run.receipts["score"], gate)
     drawings = figures(run, config, scores, flow)
-    (output / "report.html").write_text(page(run, config, scores, flow, drawings), "utf-8")
+    text = page(run, config, scores, judged, flow, drawings)
+    (output / "report.html").write_text(text, "utf-8")
     (output / "data_card.md").write_text(data_card(run), "utf-8")
     (output / "scores.csv").write_text(scores_table(scores), "utf-8")
     for kind in ("train", "evaluate"):
         (output / f"curves_{kind}.csv").write_text(curve_table(run.logs, kind), "utf-8")
-    write_json(output / "scores.json", scores_document(run, scores))
+    write_json(output / "scores.json", scores_document(run, scores, judged))
     (output / "figures").mkdir()
     for name, drawing in drawings.items():
         if drawing is not None:
@@ -76,7 +84,7 @@ def figures(run: Run, config: ReportConfig, scores: Scores, flow: Flow) -> Drawi
     """File name (without suffix) to drawing; None where the run has nothing to draw."""
     charts = {name: training_figure(run, chart) for name, chart in CHARTS.items()}
     return {
-        "scores": scores_figure(scores, config.published),
+        "scores": scores_figure(scores, config.published, config.pick),
         **charts,
         "data": flow_figure(flow),
         "lengths": lengths_figure(flow.phases),
@@ -85,12 +93,18 @@ def figures(run: Run, config: ReportConfig, scores: Scores, flow: Flow) -> Drawi
     }
 
 
-def page(run: Run, config: ReportConfig, scores: Scores, flow: Flow, drawings: Drawings) -> str:
+def page(
+    run: Run,
+    config: ReportConfig,
+    scores: Scores,
+    judged: Mapping[str, Verdict],
+    flow: Flow,
+    drawings: Drawings,
+) -> str:
     """The page as HTML text."""
-    main = tag(
-        "main",
-        scores_section(run, scores, config.published, drawings["scores"]),
-        training_section(run, {name: drawings[name] for name in CHARTS}),
+    sections = [
+        scores_section(run, scores, judged, config, drawings["scores"]),
+        training_section(run, {name: drawings[name] for name in CHARTS}) if flow.phases else None,
         data_section(
             run,
             flow,
@@ -100,23 +114,32 @@ def page(run: Run, config: ReportConfig, scores: Scores, flow: Flow, drawings: D
         ),
         costs_section(run, drawings["costs"]),
         provenance_section(run),
-    )
+    ]
+    header = _header(run, config, scores, judged, [s for s in sections if s is not None])
     template = Template(_style("page.html"))
     return template.substitute(
         title=as_html(tag("title", f"{config.title} \u2013 {run.name}")),
         style=_style("figure.css") + _style("page.css"),
-        body="".join(map(as_html, [_header(run, config, scores), main, _footer()])),
+        body="".join(map(as_html, [header, tag("main", *sections), _footer()])),
     )
 
 
-def _header(run: Run, config: ReportConfig, scores: Scores) -> Element:
-    links = [tag("a", words, href=f"#{name}") for name, words in _CONTENTS.items()]
+def _header(
+    run: Run,
+    config: ReportConfig,
+    scores: Scores,
+    judged: Mapping[str, Verdict],
+    sections: Sequence[Element],
+) -> Element:
+    names = [section.attrib["id"] for section in sections]
+    links = [tag("a", words, href=f"#{name}") for name, words in _CONTENTS.items() if name in names]
     return tag(
         "header",
         tag("p", f"Run {run.name}", class_="kicker"),
         tag("h1", config.title),
-        verdict(scores),
-        cards(run, scores),
+        verdict(scores, config.pick),
+        alarm(judged),
+        cards(run, scores, config.pick),
         tag("nav", *links, aria_label="Contents"),
     )
 

@@ -28,27 +28,32 @@ LAYOUT = {
     "filter": "filter/manifest.json",
     "split": "split/manifest.json",
     "vocab": "vocab/manifest.json",
+    "convert": "convert/manifest.json",
     "encode": "encode/*/*.json",
     "shard": "shard/*/*.json",
     "examine": "examine/*/manifest.json",
     "pretrain": "pretrain/*/manifest.json",
     "evaluate": "evaluate/*/manifest.json",
-    "finetune": "finetune/*/*/seed-*/manifest.json",
-    "score": "score/*/*/seed-*/metrics.json",
     "export": "export/manifest.json",
+    "features": "features/*/manifest.json",
+    "finetune": "finetune/*/*/*seed-*/manifest.json",
+    "score": "score/*/*/*seed-*/metrics.json",
 }
-_OPTIONAL = frozenset({"generate", "fetch", "filter"})
+_OPTIONAL = frozenset({"generate", "fetch", "filter", "convert", "features"})
 # A run on given shards has none of these.
 _FROM_TEXT = frozenset({"extract", "filter", "split", "encode"})
+# Nor has a run these that only fine-tunes weights which somebody else trained.
+_PRETRAINING = _FROM_TEXT | {"shard", "examine", "pretrain", "evaluate", "export"}
 _NEEDED_COUNTS = {
     "extract": ("documents",),
     "filter": ("documents", "kept"),
     "encode": ("documents", "instances", "tokens"),
     "shard": ("instances", "shards"),
     "pretrain": ("steps", "sequences", "tokens", "masked_tokens", "parameters"),
-    "finetune": ("examples", "features", "steps"),
+    "finetune": ("steps",),
 }
-_NEEDED_KEYS = {"evaluate": ("metrics",), "score": ("task", "start", "seed", "metrics")}
+_SCORE = ("task", "start", "trial", "seed", "headline", "metrics")
+_NEEDED_KEYS = {"evaluate": ("metrics",), "score": _SCORE}
 
 
 class RunError(ValueError):
@@ -78,8 +83,8 @@ class Run:
         return next(iter(self.receipts[stage].values()))
 
     def phases(self) -> list[str]:
-        """Names of the pretraining phases in order."""
-        return list(self.receipts["pretrain"])
+        """Names of the pretraining phases in order; none in a run that only fine-tunes."""
+        return list(self.receipts.get("pretrain", {}))
 
 
 def read_run(results: Path, jobs: Mapping[str, Sequence[str]] | None = None) -> Run:
@@ -98,8 +103,11 @@ def read_run(results: Path, jobs: Mapping[str, Sequence[str]] | None = None) -> 
     """
     if not results.is_dir():
         raise RunError(f"{results} is not a folder; expected the run's folder, results/<run>.")
-    optional = _OPTIONAL | (_FROM_TEXT if _has_given_shards(results) else frozenset())
-    optional |= {stage for stage, wanted in (jobs or {}).items() if not wanted}
+    optional = _OPTIONAL | {stage for stage, wanted in (jobs or {}).items() if not wanted}
+    if _has_given_shards(results):
+        optional |= _FROM_TEXT
+    if (results / LAYOUT["convert"]).exists():
+        optional |= _PRETRAINING
     files = {
         stage: _find(results, stage, pattern, needed=stage not in optional)
         for stage, pattern in LAYOUT.items()
@@ -156,7 +164,11 @@ def _has_given_shards(results: Path) -> bool:
 
 
 def _find(results: Path, stage: str, pattern: str, *, needed: bool) -> dict[str, Path]:
-    found = sorted(file for file in results.glob(pattern) if not file.name.startswith("."))
+    found = sorted(
+        file
+        for file in results.glob(pattern)
+        if not any(part.startswith(".") for part in file.relative_to(results).parts)
+    )
     if not found and needed:
         raise FileNotFoundError(
             f"{results / pattern} is missing; the rule `{stage}` writes it. Run the workflow up to "
@@ -211,15 +223,15 @@ def _phase_log(manifest: Path, receipt: Receipt) -> Log:
 
 
 def _check_phases(results: Path, receipts: Mapping[str, Receipts]) -> None:
-    for phase in receipts["pretrain"]:
+    for phase in receipts.get("pretrain", {}):
         stages = ("encode", "shard") if "encode" in receipts else ("shard",)
         for stage in stages:
-            if not training_jobs(receipts[stage], phase):
+            if not training_jobs(receipts.get(stage, {}), phase):
                 raise FileNotFoundError(
                     f"{results / stage / phase} has no receipt for training, but {phase} was "
                     f"pretrained; the rule `{stage}` writes it."
                 )
-        if phase not in receipts["evaluate"]:
+        if phase not in receipts.get("evaluate", {}):
             raise FileNotFoundError(
                 f"{results / 'evaluate' / phase / 'manifest.json'} is missing; the rule "
                 "`evaluate` writes it."

@@ -1,23 +1,16 @@
-"""The scores of a run, gathered over seeds: read from the score receipts, never computed here.
+"""The scores of a run, gathered over trials: read from the score receipts, never computed here."""
 
-`scores.json` is {"run", "tasks": {task: {start: {metric: {n, median, mean, sd, best, values}}}},
-"evaluate": {phase: {...}}, "pretrain": {phase: {...}}}: shallow and numeric, so that
-`dvc metrics show` and `dvc metrics diff` can read it. `scores.csv` has a row for each task, start,
-seed and metric.
-"""
-
-import csv
-import io
-import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bert.report.run import Receipts, Run
+from bert.report.labels import task_order
+from bert.report.run import Receipt, Receipts
+from bert.report.summary import Summary
+from bert.tasks.trials import best_rate, parse_trial
 
 PRETRAINED = "pretrained"
-_TASKS = {"squad": "SQuAD", "mrpc": "MRPC", "sst2": "SST-2", "cola": "CoLA"}
-_METRICS = {"f1": "F1", "exact_match": "exact match"}
+Rate = float | None
 
 
 class ScoreError(ValueError):
@@ -25,67 +18,59 @@ class ScoreError(ValueError):
 
 
 @dataclass(frozen=True)
-class Summary:
-    """One metric of one task and start, over the seeds.
+class Runs:
+    """What one task scored from one start.
 
     Attributes:
-        values: Seed to score in percent, seeds ascending.
+        headline: The metric that the task is judged by.
+        rates: Peak learning rate to metric to summary over the seeds; rates ascending, the headline
+            first. The rate is None where the receipt of finetune does not say it.
     """
 
-    values: Mapping[int, float]
+    headline: str
+    rates: Mapping[Rate, Mapping[str, Summary]]
 
     @property
-    def n(self) -> int:
-        """Number of seeds."""
-        return len(self.values)
+    def rate(self) -> Rate:
+        """The rate that stands for the task: the best median of the headline on the dev data."""
+        return best_rate({r: m[self.headline].values.values() for r, m in self.rates.items()})
 
     @property
-    def median(self) -> float:
-        """Median over the seeds."""
-        return statistics.median(self.values.values())
+    def metrics(self) -> Mapping[str, Summary]:
+        """Metric to summary, at that rate."""
+        return self.rates[self.rate]
 
     @property
-    def mean(self) -> float:
-        """Mean over the seeds."""
-        return statistics.fmean(self.values.values())
-
-    @property
-    def sd(self) -> float | None:
-        """Standard deviation with n - 1 in the denominator; None for a single seed."""
-        return statistics.stdev(self.values.values()) if self.n > 1 else None
-
-    @property
-    def best(self) -> float:
-        """Highest of the seeds."""
-        return max(self.values.values())
+    def main(self) -> Summary:
+        """The headline metric at that rate."""
+        return self.metrics[self.headline]
 
 
-Scores = Mapping[str, Mapping[str, Mapping[str, Summary]]]
+Scores = Mapping[str, Mapping[str, Runs]]
 
 
-def gather(receipts: Receipts) -> Scores:
-    """Scores as task -> start -> metric -> summary, SQuAD first and the pretrained start first.
+def gather(score: Receipts, finetune: Receipts) -> Scores:
+    """Scores as task -> start -> runs, SQuAD first and the pretrained start first.
 
     Args:
-        receipts: `<task>/<start>/seed-<n>` to the receipt of the score.
+        score: `<task>/<start>/<trial>` to the receipt of the score.
+        finetune: The same to the receipt of the fine-tuning, which states the learning rate.
 
     Raises:
-        ScoreError: A receipt tells another task, start or seed than its path, or seeds of one
-            task and start have different metrics.
+        ScoreError: A receipt tells another task, start or trial than its path, trials of one
+            task and start have different metrics, or a learning rate is not that of its trial.
     """
-    seeds: dict[tuple[str, str], dict[int, dict[str, float]]] = {}
-    for job, receipt in receipts.items():
-        task, start, seed = receipt["task"], receipt["start"], int(receipt["seed"])
-        if job != f"{task}/{start}/seed-{seed}":
-            raise ScoreError(
-                f"score/{job}/metrics.json says it is {task}/{start}/seed-{seed}; expected the "
-                "names of its folders. Delete it and run the rule `score` again."
-            )
-        seeds.setdefault((task, start), {})[seed] = receipt["metrics"]
-    found: dict[str, dict[str, Mapping[str, Summary]]] = {}
-    for task, start in sorted(seeds, key=_order):
-        found.setdefault(task, {})[start] = _summaries(f"score/{task}/{start}", seeds[task, start])
-    return found
+    found: dict[tuple[str, str], dict[Rate, dict[int, Receipt]]] = {}
+    for job, receipt in score.items():
+        _check_place(job, receipt)
+        rates = found.setdefault((receipt["task"], receipt["start"]), {})
+        seeds = rates.setdefault(_rate(job, finetune[job]), {})
+        seeds[int(receipt["seed"])] = receipt
+    scores: dict[str, dict[str, Runs]] = {}
+    for task, start in sorted(found, key=_order):
+        rates = found[task, start]
+        scores.setdefault(task, {})[start] = _runs(f"score/{task}/{start}", rates)
+    return scores
 
 
 def check_runs(finetune: Receipts, score: Receipts) -> None:
@@ -93,7 +78,8 @@ def check_runs(finetune: Receipts, score: Receipts) -> None:
 
     Raises:
         ScoreError: A fine-tuning run has no score or the reverse, or runs of one task have
-            different configurations; a mean over them would be a mean over nothing one chose.
+            different configurations (learning rates apart, in a grid); a mean over them would be
+            a mean over nothing one chose.
     """
     alone = sorted(set(finetune) ^ set(score))
     if alone:
@@ -104,8 +90,10 @@ def check_runs(finetune: Receipts, score: Receipts) -> None:
         )
     first: dict[str, str] = {}
     for job, receipt in finetune.items():
-        known = first.setdefault(job.split("/")[0], job)
-        if receipt["config"] != finetune[known]["config"]:
+        task, _, trial = job.split("/")
+        known = first.setdefault(task, job)
+        grid = trial.startswith("rate-")
+        if _settings(receipt, grid) != _settings(finetune[known], grid):
             raise ScoreError(
                 f"finetune/{known} and finetune/{job} have different configurations; expected one "
                 "for all runs of a task. Remove the folders of the one that is left over."
@@ -117,68 +105,55 @@ def baselines(receipts: Receipts) -> dict[str, Mapping[str, float]]:
     return {r["task"]: r["baseline"] for r in receipts.values() if r.get("baseline")}
 
 
-def headline(metrics: Iterable[str]) -> str:
-    """The metric a task is known by: F1 of extractive answers, or accuracy, or the first."""
-    names = sorted(metrics)
-    if "exact_match" in names and "f1" in names:
-        return "f1"
-    return "accuracy" if "accuracy" in names else names[0]
+def _settings(receipt: Receipt, grid: bool) -> dict[str, Any]:
+    left_out = {"learning_rate"} if grid else set()
+    return {key: value for key, value in receipt["config"].items() if key not in left_out}
 
 
-def task_label(task: str) -> str:
-    """The name people know a task by."""
-    return _TASKS.get(task, task)
+def _check_place(job: str, receipt: Receipt) -> None:
+    stated = f"{receipt['task']}/{receipt['start']}/{receipt['trial']}"
+    if job != stated or parse_trial(receipt["trial"]).seed != receipt["seed"]:
+        raise ScoreError(
+            f"score/{job}/metrics.json says it is {stated} with seed {receipt['seed']}; expected "
+            "the names of its folders. Delete it and run the rule `score` again."
+        )
 
 
-def metric_label(metric: str) -> str:
-    """The name people know a metric by."""
-    return _METRICS.get(metric, metric.replace("_", " "))
+def _rate(job: str, finetune: Receipt) -> Rate:
+    """The learning rate that the run was told, which must be that of its name in a grid."""
+    stated = finetune["config"].get("learning_rate")
+    named = parse_trial(job.rpartition("/")[2]).rate
+    if named is not None and (stated is None or f"{stated:g}" != f"{named:g}"):
+        raise ScoreError(
+            f"finetune/{job}/manifest.json has learning rate {stated}; expected that of its "
+            "folder. Delete it and run the rule `finetune` again."
+        )
+    return None if stated is None else float(stated)
 
 
-def scores_document(run: Run, scores: Scores) -> dict[str, Any]:
-    """The content of `scores.json`, see the module's first lines."""
-    pretrain = {phase: dict(r["counts"]) for phase, r in run.receipts["pretrain"].items()}
-    evaluate = {phase: dict(r["metrics"]) for phase, r in run.receipts["evaluate"].items()}
-    tasks = {
-        task: {
-            start: {metric: _plain(summary) for metric, summary in metrics.items()}
-            for start, metrics in starts.items()
-        }
-        for task, starts in scores.items()
-    }
-    return {"run": run.name, "tasks": tasks, "evaluate": evaluate, "pretrain": pretrain}
-
-
-def scores_table(scores: Scores) -> str:
-    """The content of `scores.csv`: task,start,seed,metric,value."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["task", "start", "seed", "metric", "value"])
-    for task, starts in scores.items():
-        for start, metrics in starts.items():
-            rows = [(seed, m, v) for m, s in metrics.items() for seed, v in s.values.items()]
-            writer.writerows([task, start, *row] for row in sorted(rows))
-    return text.getvalue()
-
-
-def _order(place: tuple[str, str]) -> tuple[bool, str, bool, str]:
+def _order(place: tuple[str, str]) -> tuple[tuple[int, str], bool, str]:
     task, start = place
-    return task != "squad", task, start != PRETRAINED, start
+    return task_order(task), start != PRETRAINED, start
 
 
-def _summaries(where: str, seeds: Mapping[int, Mapping[str, float]]) -> dict[str, Summary]:
-    names = sorted({tuple(sorted(metrics)) for metrics in seeds.values()})
-    if len(names) != 1 or not names[0]:
+def _runs(where: str, rates: Mapping[Rate, Mapping[int, Receipt]]) -> Runs:
+    receipts = [receipt for seeds in rates.values() for receipt in seeds.values()]
+    names = sorted({tuple(sorted(receipt["metrics"])) for receipt in receipts})
+    headlines = sorted({str(receipt["headline"]) for receipt in receipts})
+    if len(names) != 1 or len(headlines) != 1 or headlines[0] not in names[0]:
         listed = [list(found) for found in names]
         raise ScoreError(
-            f"The seeds of {where} have the metrics {listed}; expected the same metrics in each, "
-            "and at least one. Run the rule `score` again for all seeds."
+            f"The trials of {where} have the metrics {listed} with headline "
+            f"{', '.join(headlines)}; expected the same metrics in each, and one headline among "
+            "them. Run the rule `score` again for all trials."
         )
-    metrics = sorted(names[0], key=lambda metric: (metric != headline(names[0]), metric))
-    return {m: Summary({seed: float(seeds[seed][m]) for seed in sorted(seeds)}) for m in metrics}
+    metrics = sorted(names[0], key=lambda metric: (metric != headlines[0], metric))
+    ordered = sorted(rates, key=lambda rate: rate or 0.0)
+    return Runs(
+        headlines[0],
+        {rate: {metric: _summary(rates[rate], metric) for metric in metrics} for rate in ordered},
+    )
 
 
-def _plain(summary: Summary) -> dict[str, Any]:
-    names = ("n", "median", "mean", "sd", "best")
-    values = {str(seed): value for seed, value in summary.values.items()}
-    return {name: getattr(summary, name) for name in names} | {"values": values}
+def _summary(seeds: Mapping[int, Receipt], metric: str) -> Summary:
+    return Summary({seed: float(seeds[seed]["metrics"][metric]) for seed in sorted(seeds)})

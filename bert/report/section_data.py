@@ -17,6 +17,8 @@ def data_section(
     run: Run, flow: Flow, *, funnel: Element | None, lengths: Element | None, seen: Element | None
 ) -> Element:
     """Drawings and tables of the data stages; `seen` draws what training sees."""
+    if not flow.phases:
+        return _without_text(run, flow)
     apart = differences(run, flow)
     if apart:
         balance = tag(
@@ -40,6 +42,19 @@ def data_section(
         *sources_part(run),
         vocabulary_table(run),
         examine_part(run, seen),
+        tag("h3", "Every count on the way"),
+        _ledger(run, flow),
+    )
+
+
+def _without_text(run: Run, flow: Flow) -> Element:
+    """What is left of the section in a run that only fine-tunes."""
+    return section(
+        "data",
+        "Data",
+        "No text was read for pretraining: the weights were trained elsewhere, and the text they "
+        "were trained on is not known to this run.",
+        vocabulary_table(run),
         tag("h3", "Every count on the way"),
         _ledger(run, flow),
     )
@@ -79,12 +94,14 @@ def _ledger(run: Run, flow: Flow) -> Element:
     for source in flow.sources:
         files = "1 raw file" if source.files == 1 else f"{whole(source.files)} raw files"
         lines += _line(f"extract {source.name}", [run.receipts["extract"][source.name]], files)
-    for stage in ("filter", "split", "vocab"):
+    for stage in ("filter", "split", "vocab", "convert"):
         if stage in run.receipts:
             lines += _line(stage, [run.one(stage)])
     for stage in [stage for stage in ("encode", "shard") if stage in run.receipts]:
         for phase in run.phases():
             lines += _line(f"{stage} {phase}", training_jobs(run.receipts[stage], phase))
+    for task, receipt in run.receipts.get("features", {}).items():
+        lines += _line(f"features {task}", [receipt])
     return tag("dl", *lines, class_="ledger")
 
 

@@ -9,6 +9,7 @@ from bert.manifest import sha256_json
 from bert.report.markup import Child, tag
 from bert.report.numbers import NONE, whole
 from bert.report.run import Receipt, Receipts, Run
+from bert.report.section_convert import convert_part
 from bert.report.tables import fold, section, table
 
 _LISTED = 40
@@ -34,6 +35,7 @@ def provenance_section(run: Run) -> Element:
         "Provenance",
         "What each stage read, ran and wrote, as its receipts say. Equal digests, equal runs.",
         table(columns, rows, words=(0, 2, 3, 4), label="Code and output digests of each stage"),
+        *convert_part(run),
         tag("div", *folds, class_="folds"),
     )
 

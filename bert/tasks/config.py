@@ -6,18 +6,31 @@ without it.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Protocol
 
 from pydantic import ConfigDict, Field
 from tokenizers import Tokenizer
 
 from bert.config import Section, knob
-from bert.tasks import mrpc, squad
+from bert.tasks import cola, conll, mnli, mrpc, qnli, qqp, rte, squad, sst2, stsb, wnli
 from bert.tasks.features import FeatureSet, Head, Role
 from bert.tasks.mrpc import MrpcConfig
-from bert.tasks.squad import SquadConfig
+from bert.tasks.squad_config import SquadConfig
 
-TaskConfig = Annotated[SquadConfig | MrpcConfig, Field(discriminator="format")]
+TaskConfig = Annotated[
+    SquadConfig
+    | MrpcConfig
+    | cola.ColaConfig
+    | sst2.Sst2Config
+    | stsb.StsbConfig
+    | qqp.QqpConfig
+    | mnli.MnliConfig
+    | qnli.QnliConfig
+    | rte.RteConfig
+    | wnli.WnliConfig
+    | conll.ConllConfig,
+    Field(discriminator="format"),
+]
 
 
 class TaskSection(Section):
@@ -32,15 +45,18 @@ class Task(Protocol):
     """What a task module offers; the examples of each are its own type, with an `id`.
 
     Attributes:
-        HEAD: Output of the model: "span" = a start and an end logit a token, "sentence" =
-            NUM_LABELS logits a sequence.
-        NUM_LABELS: Width of the output layer.
+        HEAD: What the network gives for it.
+        HEADLINE: The metric that the task is known and judged by; higher is better.
         PREDICTION: Type of one prediction in predictions.json.
     """
 
     HEAD: Head
-    NUM_LABELS: int
+    HEADLINE: str
     PREDICTION: Any
+
+    def labels(self, config: Any) -> tuple[str, ...]:
+        """Names of the network's outputs, in their order; their number is its width."""
+        ...
 
     def read_examples(
         self, files: Sequence[Path], config: Any, *, role: Role
@@ -51,7 +67,11 @@ class Task(Protocol):
     def make_features(
         self, examples: Sequence[Any], tokenizer: Tokenizer, config: Any, *, training: bool
     ) -> FeatureSet[Any]:
-        """Makes sequences of examples; with targets if they are for training."""
+        """Makes sequences of examples; with targets if they are for training.
+
+        The features of an example depend on it alone and the counts add up over the examples:
+        they are made a chunk at a time, in several processes. Places are named tuples of arrays.
+        """
         ...
 
     def decode(
@@ -59,9 +79,15 @@ class Task(Protocol):
     ) -> dict[str, Any]:
         """Turns the model's outputs into predictions: example id to plain data.
 
-        `outputs` for the head "span": a list of (start logits, end logits), each float32 [L], one
-        pair a feature; for "sentence": float32 [N, NUM_LABELS].
+        `outputs` for the heads "sentence" and "value": float32 [N, labels]; for "span" and "token":
+        a list of float32 [L, labels], one a feature.
         """
+        ...
+
+    def official_files(
+        self, examples: Sequence[Any], predictions: Mapping[str, Any], config: Any
+    ) -> dict[str, str]:
+        """The predictions in the formats of the task's official scorer: file name to content."""
         ...
 
     def metrics(self, gold: Sequence[Any], predictions: Mapping[str, Any]) -> dict[str, float]:
@@ -73,9 +99,21 @@ class Task(Protocol):
         ...
 
 
-_TASKS: dict[str, Task] = {"squad": squad, "mrpc": mrpc}
+_TASKS: dict[str, Task] = {
+    "squad": squad,
+    "mrpc": mrpc,
+    "cola": cola.TASK,
+    "sst2": sst2.TASK,
+    "stsb": stsb.TASK,
+    "qqp": qqp.TASK,
+    "mnli": mnli.TASK,
+    "qnli": qnli.TASK,
+    "rte": rte.TASK,
+    "wnli": wnli.TASK,
+    "conll": conll,
+}
 
 
-def task_module(format: Literal["squad", "mrpc"]) -> Task:
-    """The module of a task format, as named by `TaskConfig.format`."""
+def task_module(format: str) -> Task:
+    """The task of a format, as named by `TaskConfig.format`."""
     return _TASKS[format]

@@ -8,11 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-Head = Literal["span", "sentence"]
+# What a network gives: two scores a token; scores of a sequence's labels; one number a sequence;
+# scores of each token's labels.
+Head = Literal["span", "sentence", "value", "token"]
 Role = Literal["train", "dev"]
 PlaceT = TypeVar("PlaceT")
 
 _FRAMES = (("[CLS]", "[SEP]"), ("<s>", "</s>"))
+# Target of a token that no loss looks at; what torch's cross entropy ignores.
+IGNORED = -100
 # Texts encoded by one call: bounds the memory held by the tokenizer's own objects.
 CHUNK = 1000
 
@@ -27,15 +31,16 @@ class Feature(NamedTuple):
     Attributes:
         input_ids: int64 [L], special tokens included.
         segment_b_start: Index of segment B's first token; 0 = one segment.
-        targets: Sentence head: (label,). Span head: (start, end), inclusive token indices in
-            `input_ids`, both 0 (the `[CLS]` position) when the sequence does not hold the whole
-            answer. Empty when the features are not for training.
+        targets: Sentence head: (label,). Value head: (value,). Span head: (start, end), inclusive
+            token indices in `input_ids`, both 0 (the `[CLS]` position) when the sequence does not
+            hold the whole answer. Token head: a label for each token, IGNORED where none is
+            learned. Empty when the features are not for training.
         example: Index of the example this was made from.
     """
 
     input_ids: NDArray[np.int64]
     segment_b_start: int
-    targets: tuple[int, ...]
+    targets: tuple[float, ...]
     example: int
 
 

@@ -13,9 +13,11 @@ Source of the formats: Dolan and Brockett 2005; Wang et al. 2018 (GLUE), whose d
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from bert.tasks.features import Role
+from bert.tasks.glue_tsv import TableError, split_line
+from bert.tasks.sentence import SentenceExample
 
 Layout = Literal["glue", "microsoft"]
 
@@ -23,29 +25,9 @@ _HEADER = ["Quality", "#1 ID", "#2 ID", "#1 String", "#2 String"]
 _FILES = {"glue": 1, "microsoft": 2}
 
 
-class MrpcError(ValueError):
-    """A file that is not usable as MRPC; names file and line."""
-
-
-class MrpcExample(NamedTuple):
-    """One pair of sentences.
-
-    Attributes:
-        id: Both ids with a space between, the same in both layouts; the key of its prediction.
-        first: The first sentence.
-        second: The second sentence.
-        label: 1 = paraphrase, 0 = not.
-    """
-
-    id: str
-    first: str
-    second: str
-    label: int
-
-
 def read_mrpc(
     files: Sequence[Path], layout: Layout, *, role: Role
-) -> tuple[list[MrpcExample], int]:
+) -> tuple[list[SentenceExample], int]:
     """All pairs of one split, in file order, and the number of rows of all splits in the files.
 
     Args:
@@ -54,12 +36,12 @@ def read_mrpc(
         role: The split, which chooses the rows of the layout "microsoft".
 
     Raises:
-        MrpcError: Another number of files, a bad row, a pair that stands twice, a dev id without
+        TableError: Another number of files, a bad row, a pair that stands twice, a dev id without
             its row, or no pair at all.
     """
     expected = _FILES[layout]
     if len(files) != expected:
-        raise MrpcError(
+        raise TableError(
             f"The {role} split has {len(files)} files ({', '.join(map(str, files))}); layout "
             f"{layout!r} expects {expected}. Correct the list of files or `layout`."
         )
@@ -68,7 +50,7 @@ def read_mrpc(
     rows = _read_rows(files[0])
     examples = rows if layout == "glue" else _select(rows, files[0], files[1], role)
     if not examples:
-        raise MrpcError(
+        raise TableError(
             f"{files[0]} has no pair for the {role} split; expected at least one. Fetch the files "
             "of this split again."
         )
@@ -76,26 +58,22 @@ def read_mrpc(
 
 
 def _lines(file: Path) -> Iterator[tuple[str, list[str]]]:
-    """Place and columns of each line; only a line feed ends a line, as text may hold others."""
+    """Place and columns of each line."""
     with file.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
             where = f"{file}, line {number}"
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise MrpcError(f"{where}: {error}; expected UTF-8. Convert the file.") from None
-            yield where, text.removesuffix("\n").removesuffix("\r").split("\t")
+            yield where, split_line(line, where, first=number == 1)
 
 
 def _header(file: Path) -> list[str]:
     return next(_lines(file), ("", []))[1]
 
 
-def _read_rows(file: Path) -> list[MrpcExample]:
+def _read_rows(file: Path) -> list[SentenceExample]:
     lines = _lines(file)
     header = _header(file)
     if header != _HEADER:
-        raise MrpcError(
+        raise TableError(
             f"{file}, line 1 is {header[:6]}; expected the header {_HEADER}, separated by tabs. "
             "Give MRPC's file of sentence pairs."
         )
@@ -105,7 +83,7 @@ def _read_rows(file: Path) -> list[MrpcExample]:
     for where, columns in lines:
         row = _row(columns, where)
         if row.id in places:
-            raise MrpcError(
+            raise TableError(
                 f"{where}: the pair {row.id} stands already in {places[row.id]}; expected each "
                 "pair once, because predictions are told apart by it. Remove one."
             )
@@ -114,34 +92,36 @@ def _read_rows(file: Path) -> list[MrpcExample]:
     return rows
 
 
-def _row(columns: list[str], where: str) -> MrpcExample:
+def _row(columns: list[str], where: str) -> SentenceExample:
     if len(columns) != len(_HEADER):
-        raise MrpcError(
+        raise TableError(
             f"{where} has {len(columns)} columns; expected {len(_HEADER)}, separated by tabs. "
             "The file was cut off or changed by an editor: fetch it again."
         )
     label, first_id, second_id, first, second = columns
     if label not in {"0", "1"}:
-        raise MrpcError(f"{where}: Quality is {label!r}; expected 0 or 1. Correct the row.")
+        raise TableError(f"{where}: Quality is {label!r}; expected 0 or 1. Correct the row.")
     for name, value in zip(_HEADER[1:], columns[1:], strict=True):
         if not value.strip():
-            raise MrpcError(f"{where}: {name} is empty; expected text. Correct the row.")
-    return MrpcExample(f"{first_id} {second_id}", first, second, int(label))
+            raise TableError(f"{where}: {name} is empty; expected text. Correct the row.")
+    return SentenceExample(f"{first_id} {second_id}", first, second, int(label))
 
 
-def _select(rows: list[MrpcExample], text: Path, ids: Path, role: Role) -> list[MrpcExample]:
+def _select(
+    rows: list[SentenceExample], text: Path, ids: Path, role: Role
+) -> list[SentenceExample]:
     """The rows of one split of Microsoft's layout."""
     listed = set()
     for where, columns in _lines(ids):
         if len(columns) != 2:
-            raise MrpcError(
+            raise TableError(
                 f"{where} has {len(columns)} columns; expected the 2 ids of a pair. Give "
                 "GLUE's dev_ids.tsv beside msr_paraphrase_train.txt."
             )
         listed.add(" ".join(columns))
     lost = sorted(listed - {row.id for row in rows})
     if lost:
-        raise MrpcError(
+        raise TableError(
             f"{len(lost)} of {len(listed)} pairs of {ids} have no row in {text}, e.g. "
             f"{lost[0]!r}; expected all. The two files do not belong together: fetch both again."
         )

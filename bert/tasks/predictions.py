@@ -1,13 +1,11 @@
 """predictions.json: what fine-tuning hands to scoring, checked on the way in.
 
-A JSON object, example id to prediction:
-
-- squad: question id to answer text, which is the official evaluation script's format.
-- mrpc: "<#1 ID> <#2 ID>" to {"label": 0 or 1, "probability": of being a paraphrase}.
+A JSON object, example id to prediction; a task module's PREDICTION says what that is.
 """
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,7 @@ def read_predictions(file: Path, task: Task) -> dict[str, Any]:
     """Reads and checks the predictions of a task.
 
     Raises:
-        PredictionError: Not JSON, or not of the task's form.
+        PredictionError: Not JSON, not of the task's form, or an id stands twice.
     """
     adapter: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, task.PREDICTION])  # type: ignore[name-defined]
     content = file.read_bytes()
@@ -40,8 +38,21 @@ def read_predictions(file: Path, task: Task) -> dict[str, Any]:
             f"{file} does not hold predictions of this task: {place}: {first['msg']}. Expected "
             "what the rule `finetune` writes; run it again."
         ) from None
-    predictions: dict[str, Any] = json.loads(content)
+    predictions: dict[str, Any] = json.loads(
+        content, object_pairs_hook=lambda pairs: _each_once(file, pairs)
+    )
     return predictions
+
+
+def _each_once(file: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise PredictionError(
+            f"{file} has the key {twice!r} more than once; expected each id once, because only one "
+            "prediction of an example can be scored. Run `finetune` again."
+        )
+    return found
 
 
 def coverage(gold: Sequence[Any], predictions: Mapping[str, Any]) -> dict[str, int]:

@@ -1,23 +1,14 @@
-"""Reader of SQuAD 1.1 JSON files: articles, paragraphs, questions, answers.
+"""Reader of SQuAD files: questions with their paragraph and gold answers, checked and counted."""
 
-Source of the format: Rajpurkar et al. 2016, https://rajpurkar.github.io/SQuAD-explorer/.
-"""
-
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from bert.tasks.squad_config import Version
+from bert.tasks.squad_format import AnswerJson, ArticleJson, SquadError, read_file
 
 logger = logging.getLogger(__name__)
-
-_LEVELS = {"data": "article", "paragraphs": "paragraph", "qas": "question", "answers": "answer"}
-
-
-class SquadError(ValueError):
-    """A file that is not usable as SQuAD 1.1; names article, paragraph and question."""
 
 
 class Answer(NamedTuple):
@@ -41,13 +32,15 @@ class SquadExample(NamedTuple):
         id: The file's id of the question; the key of its prediction.
         question: As the file gives it.
         context: The paragraph.
-        answers: All gold answers, at least one.
+        answers: All gold answers; none if `impossible`.
+        impossible: Whether the paragraph holds no answer; None in SQuAD 1.1, which does not ask.
     """
 
     id: str
     question: str
     context: str
     answers: tuple[Answer, ...]
+    impossible: bool | None = None
 
     @property
     def target(self) -> Answer | None:
@@ -55,37 +48,8 @@ class SquadExample(NamedTuple):
         return next((answer for answer in self.answers if answer.aligned), None)
 
 
-class _Model(BaseModel):
-    # Derived data sets add keys of their own (a difficulty, a source); they do not matter here.
-    model_config = ConfigDict(extra="ignore", strict=True)
-
-
-class _Answer(_Model):
-    text: str = Field(min_length=1)
-    answer_start: int
-
-
-class _Question(_Model):
-    id: str = Field(min_length=1)
-    question: str = Field(pattern=r"\S")
-    answers: list[_Answer] = Field(min_length=1)
-
-
-class _Paragraph(_Model):
-    context: str = Field(pattern=r"\S")
-    qas: list[_Question]
-
-
-class _Article(_Model):
-    paragraphs: list[_Paragraph]
-
-
-class _File(_Model):
-    data: list[_Article]
-
-
 def read_squad(
-    files: Sequence[Path], *, max_misaligned_share: float, unique_ids: bool
+    files: Sequence[Path], *, version: Version | None, max_misaligned_share: float, unique_ids: bool
 ) -> tuple[list[SquadExample], dict[str, int]]:
     """Reads all questions of the files, in file order.
 
@@ -93,21 +57,23 @@ def read_squad(
     marked (`Answer.aligned`) and counted.
 
     Args:
-        files: SQuAD 1.1 JSON files.
+        files: JSON files.
+        version: What their questions must agree with; None = either version. A file of 1.1 also
+            is one of 2.0.
         max_misaligned_share: Largest accepted share of questions with a misaligned answer, 0 to 1.
         unique_ids: Refuse an id that stands twice. Predictions are told apart by id, so gold data
             needs it; for training it does not matter and is only counted.
 
     Returns:
-        The examples and the counts articles, paragraphs, questions, misaligned_questions,
-        misaligned_answers, repeated_ids.
+        The examples and the counts articles, paragraphs, questions, impossible_questions (without
+        answer), misaligned_questions, misaligned_answers, repeated_ids.
 
     Raises:
-        SquadError: Not JSON, not of this structure, no question at all, too many misaligned
-            answers, or a repeated id.
+        SquadError: Not JSON, not of this structure or version, no question at all, too many
+            misaligned answers, or a repeated id.
     """
-    articles = [article for file in files for article in _read_file(file).data]
-    examples = list(_examples(articles))
+    articles = [article for file in files for article in read_file(file, version).data]
+    examples = list(_examples(articles, version))
     repeated = _repeated([example.id for example in examples])
     misaligned = [example for example in examples if not all(a.aligned for a in example.answers)]
     problems = _misaligned_problem(misaligned, len(examples), max_misaligned_share)
@@ -125,6 +91,7 @@ def read_squad(
         "articles": len(articles),
         "paragraphs": sum(len(article.paragraphs) for article in articles),
         "questions": len(examples),
+        "impossible_questions": sum(not example.answers for example in examples),
         "misaligned_questions": len(misaligned),
         "misaligned_answers": sum(not a.aligned for e in misaligned for a in e.answers),
         "repeated_ids": len(repeated),
@@ -133,63 +100,16 @@ def read_squad(
     return examples, counts
 
 
-def _read_file(file: Path) -> _File:
-    content = file.read_bytes()
-    try:
-        values = json.loads(content)
-    except ValueError as error:
-        raise SquadError(
-            f"{file} ({len(content)} bytes) is not whole JSON: {error}. It was probably cut off; "
-            "delete it and fetch it again, and give its sha256 in the configuration."
-        ) from None
-    try:
-        return _File.model_validate(values)
-    except ValidationError as error:
-        problems = [_problem(values, problem) for problem in error.errors()]
-        more = [f"  - and {len(problems) - 10} more"] if len(problems) > 10 else []
-        lines = "\n".join([*(f"  - {problem}" for problem in problems[:10]), *more])
-        raise SquadError(f"{file} is not SQuAD 1.1:\n{lines}") from None
-
-
-def _problem(values: Any, error: Any) -> str:
-    """One pydantic error in the words of the format, counting from 1."""
-    location = list(error["loc"])
-    where: list[str] = []
-    for depth, key in enumerate(location):
-        if isinstance(key, int):
-            values = values[key]
-            where.append(f"{_LEVELS[location[depth - 1]]} {key + 1}{_name(values)}")
-        elif isinstance(values, dict):
-            values = values.get(key)
-    field = location[-1] if location and isinstance(location[-1], str) else ""
-    if error["type"] == "missing":
-        text = f"key `{field}` is missing"
-    elif field == "answers" and error["type"] == "too_short":
-        text = "it has no answer; SQuAD 1.1 has at least one, and SQuAD 2.0 files are not supported"
-    else:
-        found = json.dumps(error["input"], ensure_ascii=True)
-        found = found if len(found) <= 60 else found[:57] + "..."
-        expected = error["msg"].removeprefix("Input should ").removeprefix("String should ")
-        text = f"`{field or 'the value'}` is {found}; it should {expected}"
-    return ", ".join(where or ["the file"]) + f": {text}"
-
-
-def _name(values: Any) -> str:
-    if not isinstance(values, dict):
-        return ""
-    name = values.get("title") or values.get("id")
-    return f" ({name!r})" if isinstance(name, str) else ""
-
-
-def _examples(articles: Sequence[_Article]) -> Iterator[SquadExample]:
+def _examples(articles: Sequence[ArticleJson], version: Version | None) -> Iterator[SquadExample]:
     for article in articles:
         for paragraph in article.paragraphs:
-            for question in paragraph.qas:
-                answers = tuple(_answer(paragraph.context, answer) for answer in question.answers)
-                yield SquadExample(question.id, question.question, paragraph.context, answers)
+            for item in paragraph.qas:
+                answers = tuple(_answer(paragraph.context, answer) for answer in item.answers)
+                impossible = not answers if version == "2.0" else None
+                yield SquadExample(item.id, item.question, paragraph.context, answers, impossible)
 
 
-def _answer(context: str, answer: _Answer) -> Answer:
+def _answer(context: str, answer: AnswerJson) -> Answer:
     start = answer.answer_start
     return Answer(answer.text, start, start >= 0 and context.startswith(answer.text, start))
 

@@ -1,4 +1,4 @@
-"""Geometry of SQuAD: paragraphs cut into windows, characters to tokens, logits to the best span.
+"""Geometry of SQuAD: paragraphs cut into windows, characters to tokens, logits to spans.
 
 Source: Devlin et al. 2018 and google/bert run_squad.py, unless a function says otherwise.
 """
@@ -79,18 +79,17 @@ def span_in_window(
     return span[0] - bounds[0] + context_start, span[1] - bounds[0] + context_start
 
 
-def best_span(
+def answer_pairs(
     start_logits: FloatArray,
     end_logits: FloatArray,
     admitted: NDArray[np.bool_],
     *,
     n_best: int,
     max_answer_length: int,
-) -> tuple[float, int, int] | None:
-    """The pair of start and end with the greatest sum of logits.
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """All pairs of a start and an end that may be an answer.
 
-    Only the `n_best` highest starts and ends of all tokens are paired; between equals the one
-    whose start, then whose end, ranks higher wins.
+    Only the `n_best` highest starts and ends of all tokens are paired.
 
     Args:
         start_logits: float32 [L], the whole feature.
@@ -100,17 +99,14 @@ def best_span(
         max_answer_length: Longest answer in tokens.
 
     Returns:
-        Sum of the logits, first and last token as indices into L; None if no pair is admitted.
+        First and last token as indices into L, both [P]; in the order of the starts' rank, then
+        of the ends' rank.
     """
     starts, ends = _highest(start_logits, n_best), _highest(end_logits, n_best)
     starts, ends = starts[admitted[0, starts]], ends[admitted[1, ends]]
     length = ends[None, :] - starts[:, None] + 1
-    left, right = start_logits[starts].astype(np.float64), end_logits[ends].astype(np.float64)
-    score = np.where((length >= 1) & (length <= max_answer_length), left[:, None] + right, -np.inf)
-    if not np.isfinite(score).any():
-        return None
-    row, column = np.unravel_index(score.argmax(), score.shape)
-    return float(score[row, column]), int(starts[row]), int(ends[column])
+    rows, columns = np.nonzero((length >= 1) & (length <= max_answer_length))
+    return starts[rows], ends[columns]
 
 
 def _highest(logits: FloatArray, count: int) -> NDArray[np.intp]:

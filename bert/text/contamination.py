@@ -30,11 +30,16 @@ _MOST_SLOT_BITS = 26
 _MOST_REFERENCES = 64
 
 
+# Formats of task data whose texts can be told, by `bert.tasks.texts`.
+TaskFormat = Literal["squad", "mrpc", "cola", "sst2", "stsb", "qqp", "mnli", "qnli", "rte", "wnli"]
+
+
 class ReferenceConfig(Section):
     """Texts of a task that should not stand in the corpus."""
 
-    format: Literal["squad", "mrpc"] = knob(
-        "Layout of the files: squad = contexts and questions, mrpc = both sentences of each pair."
+    format: TaskFormat = knob(
+        "Layout of the files: squad = contexts and questions, the others = the sentences of "
+        "GLUE's train and dev files."
     )
     raw: str = knob("Name of the item in section `fetch` that holds the files.", min_length=1)
     pattern: str = knob("Names of the files to read, as a shell pattern.", min_length=1)

@@ -10,9 +10,6 @@ from bert.data.masking import MaskingConfig
 from bert.devices.config import ComputeConfig
 from bert.optim.config import KfacConfig, OptimizerConfig, ScheduleConfig
 from bert.ranks.config import LaunchConfig, ReduceConfig
-from bert.tasks.config import TaskConfig
-
-Start = Literal["pretrained", "random"]
 
 
 class StopConfig(Section):
@@ -40,6 +37,7 @@ class RuntimeConfig(ComputeConfig):
     )
     threads: int | None = knob("CPU threads of a pretraining process; null = all cores.", ge=1)
     finetune_threads: int | None = knob("CPU threads of a fine-tuning run; null = all.", ge=1)
+    finetune_processes: int = knob("Ranks of a fine-tuning run, all on one machine.", ge=1)
     workers: int | None = knob("Processes of a data stage's pool; null = all cores.", ge=1)
     downloads: int = knob("Connections at a time of a fetch job; many servers allow 2.", ge=1)
     launch: LaunchConfig = knob("How the ranks of pretraining are started.")
@@ -126,14 +124,10 @@ class PhaseConfig(Section):
     """Section `pretrain.<phase>`: one phase of pretraining."""
 
     seed: int = knob("Seed of weights, sample order, masks and dropout.", ge=0)
-    start: Literal["random", "given", "previous", "continued", "weights"] = knob(
-        "First weights: random; given (`weights_from`); or those of the previous phase: "
+    start: Literal["random", "previous", "continued", "weights"] = knob(
+        "First weights: random; or those of the previous phase or of the stage `convert`: "
         "previous (with its optimizer's moments, its step counted from 0 again: NVIDIA, Habana, "
         "gpauloski), continued (with moments and step: Google, Cerebras), weights (moments anew)."
-    )
-    weights_from: str | None = knob(
-        "`fetch` item with the weights for start: given: a checkpoint of this project, a folder of "
-        "transformers, or a TensorFlow 1 checkpoint of BERT."
     )
     steps: int = knob("Optimizer steps.", ge=1)
     batch: int = knob("Instances of one step, over all ranks and micro-batches.", ge=1)
@@ -177,15 +171,6 @@ class PhaseConfig(Section):
             )
         return self
 
-    @model_validator(mode="after")
-    def _weights_belong_to_given(self) -> Self:
-        if (self.start == "given") != (self.weights_from is not None):
-            expected = "a fetch item" if self.start == "given" else "null"
-            raise ValueError(
-                f"weights_from is {self.weights_from} with start {self.start}; write {expected}."
-            )
-        return self
-
 
 class EvaluateConfig(Section):
     """Section `evaluate`: the held-out evaluation of each phase's final checkpoint."""
@@ -193,28 +178,3 @@ class EvaluateConfig(Section):
     seed: int = knob("Seed of the masks.", ge=0)
     instances: int | None = knob("Held-out instances; null = all.", ge=1)
     masking: MaskingConfig = knob("Choice of the predicted tokens.")
-
-
-class FinetuneConfig(Section):
-    """Section `finetune.<task>`: one fine-tuning task."""
-
-    train: str = knob("Name of the `fetch` item with the training data.")
-    dev: str = knob("Name of the `fetch` item with the development data.")
-    seeds: list[int] = knob("One run for each seed.", min_length=1)
-    starts: list[Start] = knob(
-        "Weights that are fine-tuned: pretrained, and random as the baseline.", min_length=1
-    )
-    epochs: float = knob("Passes over the training features.", gt=0)
-    batch: int = knob("Features of one step.", ge=1)
-    learning_rate: float = knob("Peak learning rate.", gt=0)
-    schedule: ScheduleConfig = knob("Course of the learning rate.")
-    optimizer: OptimizerConfig = knob("Rule of the weight update.")
-    task: TaskConfig = knob("The task's own knobs.")
-
-    @model_validator(mode="after")
-    def _no_repeats(self) -> "FinetuneConfig":
-        for name in ("seeds", "starts"):
-            values = getattr(self, name)
-            if len(set(values)) != len(values):
-                raise ValueError(f"{name} is {values}; each value may stand once. Remove repeats.")
-        return self

@@ -17,7 +17,7 @@ from torch import Tensor
 from bert.data.batches import cut_lengths, segments_and_positions
 from bert.devices.device import array_to_device
 from bert.model.attention import Sequences
-from bert.tasks.features import Feature
+from bert.tasks.features import Feature, Head
 
 
 class FeatureBatch(NamedTuple):
@@ -27,7 +27,9 @@ class FeatureBatch(NamedTuple):
     segment_ids: Tensor  # [T] int64
     position_ids: Tensor  # [T] int64
     sequences: Sequences
-    targets: Tensor  # [B, 1] labels or [B, 2] start and end in each sequence, int64; empty without
+    # int64 [B, 1] labels, [B, 2] start and end in each sequence, or [T] labels of the tokens; fp32
+    # [B, 1] values; empty where features have none.
+    targets: Tensor
 
 
 def longest_first(features: Sequence[Feature]) -> NDArray[np.int64]:
@@ -36,7 +38,7 @@ def longest_first(features: Sequence[Feature]) -> NDArray[np.int64]:
 
 
 def micro_batches(
-    features: Sequence[Feature], most_tokens: int, device: torch.device
+    features: Sequence[Feature], most_tokens: int, device: torch.device, head: Head
 ) -> Iterator[FeatureBatch]:
     """The features in the order given, cut into micro-batches.
 
@@ -44,13 +46,14 @@ def micro_batches(
         features: In the order of the micro-batches.
         most_tokens: Most tokens of one; a longer feature stands alone.
         device: Where the tensors go.
+        head: The task's head, which says what targets are.
     """
     lengths = np.array([len(feature.input_ids) for feature in features], np.int64)
     for first, last in cut_lengths(lengths, most_tokens):
-        yield make_batch(features[first:last], device)
+        yield make_batch(features[first:last], device, head)
 
 
-def make_batch(features: Sequence[Feature], device: torch.device) -> FeatureBatch:
+def make_batch(features: Sequence[Feature], device: torch.device, head: Head) -> FeatureBatch:
     """Features end to end as tensors on the device."""
     lengths = tuple(len(feature.input_ids) for feature in features)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
@@ -61,7 +64,14 @@ def make_batch(features: Sequence[Feature], device: torch.device) -> FeatureBatc
         segment_ids,
         position_ids,
         offsets.astype(np.int32),
-        np.array([feature.targets for feature in features], np.int64),
+        _targets(features, head),
     ]
     ids, segments, positions, ends, targets = (array_to_device(x, device) for x in arrays)
     return FeatureBatch(ids, segments, positions, Sequences(ends.int(), lengths), targets)
+
+
+def _targets(features: Sequence[Feature], head: Head) -> NDArray[np.int64] | NDArray[np.float32]:
+    rows = [feature.targets for feature in features]
+    if head == "token":
+        return np.array([target for row in rows for target in row], np.int64)
+    return np.array(rows, np.float32) if head == "value" else np.array(rows, np.int64)

@@ -94,8 +94,8 @@ class MetricsFile:
             file.write(line + "\n")
         if self._curves is not None:
             self._curves.write(kind, step, rounded)
-        if kind == "evaluate":
-            logger.info("held out at step %d: %s", step, evaluation_line(rounded))
+        if kind == "evaluate" and (text := evaluation_line(rounded)):
+            logger.info("held out at step %d: %s", step, text)
 
     def sync(self) -> None:
         """Makes the lines so far survive a power cut, as the checkpoint after them will."""

@@ -7,8 +7,14 @@ rule report:
     """Lay out scores, curves, data, costs and provenance of the run on one page."""
     input:
         config="<results>/config/report.json",
+        gate="<results>/config/gate.json",
         jobs="<results>/config/jobs.json",
         page=collect("bert/report/{name}", name=["page.html", "page.css", "figure.css"]),
+        converted=branch(
+            RECIPE.convert is None,
+            then=[],
+            otherwise="<results>/convert/manifest.json",
+        ),
         evaluations=expand(
             "<results>/evaluate/phase{phase}/manifest.json", phase=RECIPE.phases
         ),
@@ -42,6 +48,6 @@ rule report:
         results=subpath(output.page, ancestor=2),
         folder=subpath(output.page, parent=True),
     shell:
-        "python scripts/report.py --config {input.config:q} --jobs {input.jobs:q}"
-        " --results {params.results:q}"
+        "python scripts/report.py --config {input.config:q} --gate {input.gate:q}"
+        " --jobs {input.jobs:q} --results {params.results:q}"
         " --output {params.folder:q} --log {log:q}"

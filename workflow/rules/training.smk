@@ -1,15 +1,46 @@
 # in:    <results>/shard/phase<n>/ and the held-out instances in <results>/encode/phase<n>/
 # out:   <results>/pretrain/phase<n>/: final checkpoint and metrics; its evaluation; the export
-# steps: pretrain (phase by phase), evaluate, export
+# steps: convert (weights that somebody else trained), pretrain (phase by phase), evaluate, export
 # Running checkpoints lie in <results>/pretrain/phase<n>/running/, which no rule declares: Snakemake
 # deletes the declared outputs of a job that failed, and a run must go on from where it was.
+
+
+rule convert:
+    """Turn a checkpoint that somebody else trained into one of this project."""
+    input:
+        config="<results>/config/convert.json",
+        model="<results>/config/model.json",
+        raw=branch(
+            RECIPE.convert is None,
+            then=[],
+            otherwise=f"<results>/fetch/{getattr(RECIPE.convert, 'raw', '')}.json",
+        ),
+        vocab="<results>/vocab/tokenizer.json",
+    output:
+        checkpoint=directory("<results>/convert/checkpoint"),
+        model="<results>/convert/model.json",
+        manifest="<results>/convert/manifest.json",
+    log:
+        "<logs>/convert/convert.log",
+    benchmark:
+        "<benchmarks>/convert/convert.tsv"
+    resources:
+        mem_mb=16000,
+        runtime=60,
+    params:
+        code=code_digest("convert"),
+        folder=subpath(output.manifest, parent=True),
+        vocab=subpath(input.vocab, parent=True),
+    shell:
+        "python scripts/convert.py --config {input.config:q} --model {input.model:q}"
+        " --raw {input.raw:q} --vocab {params.vocab:q} --output {params.folder:q} --log {log:q}"
 
 
 rule pretrain:
     """Train one phase, going on from the last running checkpoint if there is one."""
     input:
         config="<results>/config/pretrain.phase{phase}.json",
-        model="<results>/config/model.json",
+        model=RECIPE.model_section(),
         runtime=ancient("<results>/config/runtime.json"),
         shards=lambda wildcards: RECIPE.sharded(wildcards.phase, ".json"),
         shard_folders=branch(
@@ -25,7 +56,6 @@ rule pretrain:
         ),
         examined=ancient("<results>/examine/phase{phase}/manifest.json"),
         vocab="<results>/vocab/tokenizer.json",
-        weights=lambda wildcards: RECIPE.given_weights(wildcards.phase),
         previous=lambda wildcards: RECIPE.previous_checkpoint(wildcards.phase),
     output:
         checkpoint=directory("<results>/pretrain/phase{phase}/checkpoint"),
@@ -43,9 +73,6 @@ rule pretrain:
         code=code_digest("pretrain"),
         folder=subpath(output.manifest, parent=True),
         vocab=subpath(input.vocab, parent=True),
-        weights=lambda wildcards, input: (
-            f"--weights {input.weights}" if input.weights else ""
-        ),
         previous=lambda wildcards, input: (
             f"--previous {input.previous}" if input.previous else ""
         ),
@@ -53,7 +80,7 @@ rule pretrain:
         "python -m bert.ranks.launch --section {input.runtime:q} --"
         " scripts/pretrain.py --config {input.config:q} --model {input.model:q}"
         " --runtime {input.runtime:q} --phase {wildcards.phase} --shards {input.shards:q}"
-        " --held-out {input.held_out:q} --vocab {params.vocab:q} {params.previous} {params.weights}"
+        " --held-out {input.held_out:q} --vocab {params.vocab:q} {params.previous}"
         " --output {params.folder:q} --log {log:q}"
 
 
@@ -89,8 +116,8 @@ rule evaluate:
 rule export:
     """Write the last phase's checkpoint as a folder that transformers loads."""
     input:
-        config="<results>/config/model.json",
-        checkpoint=f"<results>/pretrain/phase{RECIPE.phases[-1]}/checkpoint",
+        config=RECIPE.model_section(),
+        checkpoint=RECIPE.final_checkpoint(),
         vocab="<results>/vocab/tokenizer.json",
     output:
         model=directory("<results>/export/model"),
