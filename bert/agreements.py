@@ -1,12 +1,17 @@
 """What the sections of a recipe must agree on; every problem is one sentence."""
 
+import re
+
 from bert.sections import Sections
 from bert.train.config import PhaseConfig
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 def disagreements(recipe: Sections) -> list[str]:
     """All problems between sections; none in a recipe that can run."""
     problems = [*_name_problems(recipe), *_weight_problems(recipe), *_length_problems(recipe)]
+    problems += [*_key_problems(recipe), *_split_problems(recipe)]
     if (recipe.encode.phase2 is None) != (recipe.pretrain.phase2 is None):
         problems.append(
             "encode.phase2 and pretrain.phase2 must both be there or both be null; one is not."
@@ -55,6 +60,34 @@ def _name_problems(recipe: Sections) -> list[str]:
         f"{key} is {value!r}, which `fetch` does not have (it has {', '.join(sorted(known))})"
         for key, value in wanted.items()
         if value not in known
+    ]
+
+
+def _key_problems(recipe: Sections) -> list[str]:
+    """Names that are chosen freely become folders, parts of file names and words of commands.
+
+    A dot would cut the key path of a section: `finetune.a.task` is a part of the task `a`.
+    """
+    chosen = {"fetch": list(recipe.fetch), "extract": list(recipe.extract)}
+    chosen |= {"finetune": list(recipe.finetune), "dialect": list(recipe.dialect or {})}
+    return [
+        f"{section} has the name {name!r}; expected letters, digits, _ and -, beginning with a "
+        "letter or digit. Rename it."
+        for section, names in chosen.items()
+        for name in names
+        if not _NAME.fullmatch(name)
+    ]
+
+
+def _split_problems(recipe: Sections) -> list[str]:
+    """One item for both splits, where neither file names nor lists of ids tell them apart."""
+    return [
+        f"finetune.{name}.train and finetune.{name}.dev are both {task.train!r}, whose files do "
+        "not say which split they are, so the task would be scored on what it was trained on; "
+        "name two items."
+        for name, task in recipe.tasks.items()
+        if task.train == task.dev
+        and (task.task.format in ("squad", "conll") or getattr(task.task, "layout", "") == "glue")
     ]
 
 

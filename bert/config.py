@@ -116,7 +116,8 @@ def _problem(model: type[Section], values: Any, path: str, error: dict[str, Any]
     keys += location[-1:] if about_a_key else []
     key_path = ".".join(([path] if path else []) + keys) or "the configuration"
     if kind == "extra_forbidden":
-        near = difflib.get_close_matches(keys[-1], _siblings(model, location[:-1]), n=1)
+        others = [key for key in _siblings(model, location[:-1]) if key != keys[-1]]
+        near = difflib.get_close_matches(keys[-1], others, n=1)
         hint = (
             f"did you mean `{near[0]}`?"
             if near

@@ -19,8 +19,9 @@ from bert.convert.same_vocabulary import check_vocabulary
 from bert.convert.shape import differences
 from bert.data.vocab import load_vocabulary
 from bert.fetch.fetched import fetched_files
-from bert.manifest import sha256_file, write_json, write_manifest
+from bert.manifest import write_json, write_manifest
 from bert.model.config import ModelConfig
+from bert.text.archive_item import Item, open_item
 
 logger = logging.getLogger("convert")
 
@@ -29,12 +30,17 @@ def main() -> None:
     """Reads the weights, fits them to the run, and writes them."""
     args = parse_args()
     log.setup(args.log)
+    with open_item(fetched_files(args.raw), args.output) as item:
+        convert(args, item)
+
+
+def convert(args: argparse.Namespace, item: Item) -> None:
+    """Converts the files of the raw item."""
     config = load_section(ConvertConfig, args.config)
     given = load_section(ModelConfig, args.model)
     vocabulary = load_vocabulary(args.vocab)
-    files = fetched_files(args.raw)
-    found = read_weights(files)
-    check_vocabulary(files, found, vocabulary)
+    found = read_weights(item.files, str(item.archive or "convert.raw"))
+    check_vocabulary(item.files, found, vocabulary)
     fitted = fit(found, given, vocabulary.size, config.before)
     differing = differences(found, given, fitted.config)
     for key, values in differing.items():
@@ -61,7 +67,7 @@ def main() -> None:
         args.output / "manifest.json",
         stage="convert",
         config=config.model_dump() | {"model": given.model_dump()},
-        inputs={f"raw/{file.name}": sha256_file(file) for file in found.files}
+        inputs={f"raw/{name}": digest for name, digest in item.digests(found.files).items()}
         | {"vocabulary": vocabulary.sha256},
         counts={
             "tensors": len(fitted.used) + reasons.total(),
@@ -78,7 +84,7 @@ def main() -> None:
         used=dict(sorted(fitted.used.items())),
         skipped=dict(sorted(fitted.skipped.items())),
         made=fitted.made,
-        other_files=sorted(file.name for file in set(files) - set(found.files)),
+        other_files=sorted([*item.left, *(f.name for f in set(item.files) - set(found.files))]),
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from torch import nn
 
 from bert import log
-from bert.checkpoints.keep import clear, warn_of_others
+from bert.checkpoints.keep import warn_of_others
 from bert.checkpoints.tensor_file import write_tensors
 from bert.config import load_section
 from bert.devices.device import choose_device, describe_device
@@ -70,7 +70,7 @@ def train(args: argparse.Namespace, ranks: Ranks) -> bool:
             shutil.copyfile(running / "metrics.jsonl", folder / "metrics.jsonl")
             write_predictions(folder, predictions, data, given)
             write_receipt(folder, args.task, learner.network, given, data, tuning, ended)
-        clear(running, runtime.checkpoint)
+        shutil.rmtree(running)
         if not any(running.parent.iterdir()):
             running.parent.rmdir()
     return True

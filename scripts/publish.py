@@ -11,7 +11,7 @@ from bert import log
 from bert.checkpoints.tensor_file import read_tensors
 from bert.config import load_section
 from bert.convert.config import PublishConfig
-from bert.convert.runs import check_weights, pick, read_runs, summaries
+from bert.convert.runs import check_vocabulary, check_weights, pick, read_runs, summaries
 from bert.convert.score_card import score_card
 from bert.convert.task_folder import export_task
 from bert.data.vocab import load_vocabulary
@@ -34,6 +34,7 @@ def main() -> None:
     }
     inputs["weights"] = check_weights(chosen)
     inputs["vocabulary"] = load_vocabulary(args.vocab).sha256
+    check_vocabulary(chosen, inputs["vocabulary"])
     inputs |= {f"finetune/{name}": digest for name, digest in chosen.receipt["inputs"].items()}
     with atomic_directory(args.output / "model") as folder:
         counts = export_task(

@@ -12,10 +12,18 @@ from bert.data.coverage import coverage
 from bert.data.tokenise import Tokeniser
 from bert.data.train_bytelevel import train_byte_level
 from bert.data.train_wordpiece import train_wordpiece
-from bert.data.vocab import Lexicon, load_vocabulary, read_given, warn_of_case, write_vocabulary
+from bert.data.vocab import (
+    GIVEN_FILES,
+    Lexicon,
+    load_vocabulary,
+    read_given,
+    warn_of_case,
+    write_vocabulary,
+)
 from bert.data.vocab_config import GivenVocab, WordPieceVocab, load_vocab_config
 from bert.fetch.fetched import fetched_files
-from bert.manifest import atomic_directory, sha256_file, write_json, write_manifest
+from bert.manifest import atomic_directory, write_json, write_manifest
+from bert.text.archive_item import open_item
 from bert.text.extracted import load_sources
 from bert.text.split import training_parts
 
@@ -30,8 +38,9 @@ def main() -> None:
         raise ValueError(f"vocab.kind is {config.kind}; expected --{needed} on the command line.")
     counts: dict[str, int] = {}
     if isinstance(config, GivenVocab):
-        lexicon, files = read_given(fetched_files(args.given))
-        inputs = {file.name: sha256_file(file) for file in files}
+        with open_item(fetched_files(args.given), args.output, GIVEN_FILES) as item:
+            lexicon, files = read_given(item.files)
+            inputs = item.digests(files)
     else:
         parts = training_parts(args.split)
         texts = [path for path, _ in parts]

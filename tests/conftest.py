@@ -54,6 +54,7 @@ RUNTIME = {
     "threads": 1,
     "finetune_threads": 1,
     "finetune_processes": 1,
+    "finetune_checkpoint_steps": 4,
     "workers": 1,
     "downloads": 1,
     "launch": {

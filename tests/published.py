@@ -6,10 +6,10 @@ import torch
 
 from bert.config import check
 from bert.convert.task_folder import export_task
-from bert.convert.task_network import task_network
 from bert.data.vocab import write_vocabulary
 from bert.model.bert import initialize
 from bert.model.config import ModelConfig
+from bert.model.heads import task_network
 from bert.tasks.config import TaskSection, task_module
 from tests.conftest import MODEL
 

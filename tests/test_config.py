@@ -7,6 +7,7 @@ import pytest
 from pydantic import Field, ValidationError, model_validator
 
 from bert.config import ConfigError, Section, check, knob, load_section, load_values
+from bert.tasks.config import TaskSection
 
 
 class Dog(Section):
@@ -205,3 +206,11 @@ def test_the_json_schema_forbids_unknown_keys_and_keeps_descriptions() -> None:
     schema = json.loads(json.dumps(Dog.model_json_schema()))
     assert schema["additionalProperties"] is False
     assert schema["properties"]["legs"]["description"] == "number of legs"
+
+
+def test_a_key_of_another_task_is_not_offered_as_its_own_correction():
+    values = {"format": "mrpc", "layout": "glue", "max_seq_length": 9, "max_bad_share": 0.1}
+    with pytest.raises(ConfigError) as caught:
+        check(TaskSection, {"task": values}, where="a test")
+    assert "task.max_bad_share is not a known key" in str(caught.value)
+    assert "did you mean `max_bad_share`" not in str(caught.value)

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+import zipfile
 
 import pytest
 import torch
@@ -24,9 +25,14 @@ def run_folder(tmp_path):
     content = {"model": network().state_dict(), "optimizer": {"state": {0: torch.zeros(2)}}}
     torch.save(content, tmp_path / "ckpt_5.pt")
     (tmp_path / "notes.txt").write_text("a note")
-    raw = [tmp_path / "ckpt_5.pt", tmp_path / "notes.txt"]
+    fetched(tmp_path, tmp_path / "ckpt_5.pt", tmp_path / "notes.txt")
+    write_json(tmp_path / "config/model.json", SECTION | {"num_hidden_layers": 7})
+    return tmp_path
+
+
+def fetched(folder, *raw):
     write_manifest(
-        tmp_path / "fetch/weights.json",
+        folder / "fetch/weights.json",
         stage="fetch",
         config={},
         inputs={},
@@ -34,8 +40,6 @@ def run_folder(tmp_path):
         outputs=[],
         files=[{"path": str(file), "bytes": file.stat().st_size} for file in raw],
     )
-    write_json(tmp_path / "config/model.json", SECTION | {"num_hidden_layers": 7})
-    return tmp_path
 
 
 def convert(folder, before):
@@ -68,6 +72,26 @@ def test_weights_become_a_checkpoint_a_section_and_a_receipt_of_every_tensor(run
     assert manifest["inputs"]["raw/ckpt_5.pt"] == sha256_file(run_folder / "ckpt_5.pt")
     assert manifest["other_files"] == ["notes.txt"]
     assert str(run_folder) not in json.dumps(manifest)
+
+
+def test_an_archive_of_the_files_gives_the_same_checkpoint_and_is_in_the_receipt(run_folder):
+    archive = run_folder / "weights.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for name in ("ckpt_5.pt", "notes.txt", ".hidden"):
+            packed.write(run_folder / "ckpt_5.pt", f"weights/{name}")
+    fetched(run_folder, archive)
+
+    result = convert(run_folder, "phase1")
+
+    assert result.returncode == 0, result.stderr
+    assert_same(load_checkpoint(run_folder / "convert/checkpoint").model, network().state_dict())
+    manifest = read_manifest(run_folder / "convert/manifest.json", stage="convert")
+    assert manifest["inputs"]["raw/weights.zip"] == sha256_file(archive)
+    member = manifest["inputs"]["raw/weights.zip/weights/ckpt_5.pt"]
+    assert member == sha256_file(run_folder / "ckpt_5.pt")
+    assert manifest["other_files"] == ["notes.txt", "weights/.hidden"]
+    assert str(run_folder) not in json.dumps(manifest)
+    assert not list(run_folder.glob(".*"))
 
 
 def test_a_file_of_no_tensors_is_read_back(tmp_path):

@@ -53,25 +53,23 @@ def test_killed_runs_end_with_the_same_files(tmp_path):
 
 
 def test_a_run_shorter_than_the_first_cadence_writes_no_checkpoint(tmp_path):
-    setting = tuning(runtime={"checkpoint": {"every_steps": 24}})
+    setting = tuning(runtime={"finetune_checkpoint_steps": 24})
     train(setting, tmp_path)
 
     assert list_steps(tmp_path) == []
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
-def test_the_cadence_counts_features_where_it_counts_samples(tmp_path):
-    checkpoint = {"every_steps": None, "every_samples": 50, "keep_last": 9}
-    train(tuning(runtime={"checkpoint": checkpoint}), tmp_path)
+def test_the_newest_checkpoint_is_the_one_that_stays(tmp_path):
+    train(tuning(runtime={"finetune_checkpoint_steps": 7}), tmp_path)
 
-    assert list_steps(tmp_path) == [7, 13, 19]  # 56, 104 and 152 of 192 features
+    assert list_steps(tmp_path) == [21]  # of 24 steps
 
 
 def test_the_best_checkpoint_stays_while_newer_ones_go(tmp_path):
     """The score at step 4 is the best; checkpoints follow every second step."""
-    checkpoint = {"every_steps": 2, "keep_last": 1}
     setting = tuning(
-        runtime={"checkpoint": checkpoint}, early_stopping={"every": 0.5, "patience": 99}
+        runtime={"finetune_checkpoint_steps": 2}, early_stopping={"every": 0.5, "patience": 99}
     )
     train(setting, tmp_path, dev=dev_set("sentence", [9.0, 8.0, 7.0, 6.0, 5.0, 4.0]))
 
@@ -81,7 +79,7 @@ def test_the_best_checkpoint_stays_while_newer_ones_go(tmp_path):
 def test_a_run_killed_behind_its_last_score_does_not_go_on(tmp_path):
     """The checkpoint of a run whose patience has ended says so."""
     early = {"early_stopping": {"every": 0.5, "patience": 1}}
-    setting = tuning(runtime={"checkpoint": {"every_steps": 8}}, **early)
+    setting = tuning(runtime={"finetune_checkpoint_steps": 8}, **early)
     scores = [9.0, 8.0]
     whole = train(setting, tmp_path / "whole", dev=dev_set("sentence", scores))
     stopped = train(setting, tmp_path / "b", dev=dev_set("sentence", scores), stop=Stop(8))

@@ -114,6 +114,10 @@ def test_of_a_grid_the_rate_with_the_best_median_is_judged_on_both_sides() -> No
             scored("pretrained", 70) + scored("random", 70, headline="f1"),
             "expected those of mrpc, with one headline",
         ),
+        (
+            scored("pretrained", 70) + scored("random", 60, baseline={"accuracy": 50.0}),
+            "state 50.00 to 68.38 for no learning; expected one number",
+        ),
         (scored("pretrained", 70, baseline={}), "has no accuracy in its metrics or its baseline"),
     ],
 )

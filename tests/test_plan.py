@@ -274,3 +274,11 @@ def test_the_vocabulary_is_as_large_as_made_or_as_configured(recipe):
 @pytest.mark.slow
 def test_the_trial_of_encode_gives_a_speed(recipe):
     assert encode_speed(recipe.encode.phase1) > 1e5
+
+
+def test_weights_of_the_tasks_stay_where_a_model_is_published(recipe):
+    none = recipe.model_copy(update={"publish": None})
+    runs, parameters = len(recipe.runs()), SPEEDS.training[2].parameters
+
+    assert row(plan(recipe, SPEEDS, 30_522, {}), "finetune").disk == 4 * runs * parameters
+    assert row(plan(none, SPEEDS, 30_522, {}), "finetune").disk == 0

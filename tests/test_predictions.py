@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bert.tasks import squad
+from bert.tasks import conll, squad
 from bert.tasks.predictions import PredictionError, coverage, read_predictions
 from tests.squads import make_example
 
@@ -92,3 +92,12 @@ def test_missing_and_unknown_predictions_are_counted() -> None:
 def test_predictions_of_other_data_are_refused() -> None:
     with pytest.raises(PredictionError, match="None of the 1 examples has a prediction"):
         coverage([make_example("Ada")], {"other": PREDICTION})
+
+
+@pytest.mark.parametrize("tag", ["", "PER", "b-PER", "B-", "O O"])
+def test_what_is_no_tag_is_refused(tmp_path: Path, tag: str) -> None:
+    good = write(tmp_path / "good.json", {"1": ["O", "B-PER", "I-PER"]})
+    assert read_predictions(good, conll) == {"1": ["O", "B-PER", "I-PER"]}
+
+    with pytest.raises(PredictionError, match="'1', 1: String should match pattern"):
+        read_predictions(write(tmp_path / "bad.json", {"1": ["O", tag]}), conll)

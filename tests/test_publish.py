@@ -8,9 +8,10 @@ from safetensors.torch import load_file
 from bert.checkpoints.tensor_file import write_tensors
 from bert.config import check
 from bert.convert.published import load_published
-from bert.convert.task_network import task_network
+from bert.data.vocab import load_vocabulary
 from bert.manifest import ROOT, read_manifest, sha256_file, write_json, write_manifest
 from bert.model.config import ModelConfig
+from bert.model.heads import task_network
 from tests.conftest import MODEL
 from tests.foreign_weights import TOKENS, vocabulary_folder
 
@@ -23,6 +24,7 @@ F1 = {1: 80.0, 2: 84.0, 3: 82.0}
 def run_folder(tmp_path):
     """A run with three fine-tuned networks and their scores."""
     vocabulary_folder(tmp_path / "vocab")
+    vocabulary = load_vocabulary(tmp_path / "vocab").sha256
     write_json(tmp_path / "config/model.json", MODEL)
     write_json(tmp_path / "config/finetune.mrpc.task.json", {"task": TASK})
     model = check(ModelConfig, MODEL, where="test")
@@ -32,12 +34,18 @@ def run_folder(tmp_path):
         write_tensors(weights, task_network("sentence", model, TOKENS, 2).state_dict())
         facts = {"task": "mrpc", "start": "pretrained", "seed": seed}
         tuned = {"config": {"learning_rate": 2e-5}, "inputs": {"model.safetensors": "ab" * 32}}
+        tuned["inputs"]["vocabulary"] = vocabulary
         more = {"weights": sha256_file(weights)}
-        receipt = weights.with_name("manifest.json")
+        receipt, predictions = (
+            weights.with_name(name) for name in ("manifest.json", "predictions.json")
+        )
+        predictions.write_text(f'{{"seed": {seed}}}')
+        tuned["outputs"] = [predictions]
         write_manifest(receipt, stage="finetune", **(NONE | tuned), **facts, **more)
         scored = {"trial": f"seed-{seed}", "headline": "f1", "metrics": {"f1": f1}}
         path = tmp_path / f"score/mrpc/pretrained/seed-{seed}/metrics.json"
-        write_manifest(path, stage="score", **NONE, **facts, **scored)
+        scored["inputs"] = {"predictions": sha256_file(predictions)}
+        write_manifest(path, stage="score", **(NONE | scored), **facts)
     return tmp_path
 
 

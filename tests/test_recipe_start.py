@@ -51,6 +51,21 @@ def test_fine_tuning_alone_reads_no_text_and_exports_nothing_new():
     ]
 
 
+def test_a_task_from_random_weights_alone_has_a_score_but_no_verdict_and_no_model():
+    recipe = check_with(finetune={"squad": None, "mrpc": {"starts": ["random"], "seeds": [1]}})
+
+    assert recipe.runs() == ["mrpc/random/seed-1"]
+    assert recipe.gates() == recipe.published() == []
+
+
+@pytest.mark.parametrize("change", [{"publish": None}, {"model": {"norm": "pre"}}])
+def test_what_has_no_class_in_transformers_or_is_not_asked_for_is_not_published(change):
+    recipe = check_with(**change)
+
+    assert recipe.published() == []
+    assert recipe.gates() == [f"<results>/gate/{task}.json" for task in ("squad", "mrpc")]
+
+
 def test_weights_that_are_no_fetch_item_are_refused():
     with pytest.raises(ConfigError, match=r"convert.raw is 'google', which `fetch` does not have"):
         check_with(convert={"raw": "google", "before": "finetune"})

@@ -20,7 +20,7 @@ CONVERTED = {
     "skipped": {"bert/pooler/dense/kernel/adam_m": "optimizer slot"},
     "made": {"cls.seq_relationship.bias": "zeros"},
     "differences": {"hidden_size": {"files": 384, "section": 1024, "taken": 384}},
-    "not_read": ["README.md"],
+    "other_files": ["README.md"],
     "inputs": {"raw/model.ckpt.index": "5e" * 32, "vocabulary": "7a" * 32},
 }
 

@@ -217,3 +217,18 @@ def test_the_captions_for_snakemake_are_valid(name):
     text = (ROOT / f"workflow/report/{name}.rst").read_text("utf-8")
     strict = {"report_level": 1, "halt_level": 1}
     assert b"<p>" in publish_string(text, writer="html5", settings_overrides=strict)
+
+
+def test_a_run_that_only_pretrains_has_a_page_without_scores(tmp_path):
+    folder = build_run(tmp_path)
+    output = tmp_path / "report"
+    output.mkdir()
+    run = read_run(folder, {"finetune": [], "score": []})
+    write_report(run, make_config(), GATE, output)
+    page = Reader((output / "report.html").read_text("utf-8"))
+
+    assert "Held out" in page.text or "held out" in page.text
+    assert "#scores" not in {value for _, _, value in page.attributes}
+    assert "weights" not in page.words[:20]
+    assert (output / "scores.csv").read_text().count("\n") == 1
+    assert not (output / "figures/scores.svg").exists()

@@ -134,3 +134,15 @@ def test_a_left_over_run_of_another_configuration_is_refused(tmp_path):
     receipts = read_run(folder).receipts
     with pytest.raises(ScoreError, match=r"seed-1 and finetune/squad/random/seed-3 have different"):
         check_runs(receipts["finetune"], receipts["score"])
+
+
+def test_the_score_of_predictions_that_were_made_again_is_refused(tmp_path):
+    folder = build_run(tmp_path)
+    file = folder / "finetune/squad/random/seed-3/manifest.json"
+    receipt = json.loads(file.read_text())
+    receipt["outputs"]["predictions.json"]["sha256"] = "0d" * 32
+    file.write_text(json.dumps(receipt))
+    receipts = read_run(folder).receipts
+
+    with pytest.raises(ScoreError, match=r"seed-3/metrics\.json is of other predictions"):
+        check_runs(receipts["finetune"], receipts["score"])

@@ -1,10 +1,19 @@
+import json
 from pathlib import Path
 
 import pytest
 
-from bert.convert.runs import Run, RunsError, check_weights, pick, read_runs, summaries
+from bert.convert.runs import (
+    Run,
+    RunsError,
+    check_vocabulary,
+    check_weights,
+    pick,
+    read_runs,
+    summaries,
+)
 from bert.convert.score_card import score_card
-from bert.manifest import sha256_file, write_manifest
+from bert.manifest import sha256_file, write_json, write_manifest
 
 NONE = {"config": {}, "inputs": {}, "counts": {}, "outputs": []}
 TUNED = {"learning_rate": 3e-5, "early_stopping": None}
@@ -39,12 +48,16 @@ def test_summary_of_all_runs_by_hand():
     assert summaries(FOUR[:1])["all"]["f1"]["sd"] is None
 
 
-def test_a_grid_is_summed_up_by_rate_and_picked_over_all_trials():
+def test_a_grid_is_summed_up_by_rate_and_its_median_is_that_of_the_best_rate():
     grid = [run("rate-3e-05.seed-1", 70.0), run("rate-3e-05.seed-2", 80.0)]
     grid += [run("rate-2e-05.seed-1", 75.0), run("rate-2e-05.seed-2", 76.0)]
 
     assert pick(grid, "best").trial == "rate-3e-05.seed-2"
     assert pick(grid, "median").trial == "rate-2e-05.seed-1"
+    diverged = [run(f"rate-1e-03.seed-{seed}", 40.0 + seed) for seed in (1, 2, 3)]
+    assert pick([*diverged, *grid], "median").trial == "rate-2e-05.seed-1"
+    card = score_card([*diverged, *grid], grid[2], "median", {}, None)
+    assert "the (lower) median f1 of the 2 with its learning rate, the one with the best" in card
     found = summaries(grid)
     assert {rate: values["f1"]["median"] for rate, values in found.items()} == {
         "rate-3e-05": 75.0,
@@ -82,15 +95,19 @@ def written(tmp_path):
     scores, weights = [], []
     for seed in (1, 2):
         facts = {"task": "mrpc", "start": "pretrained", "seed": seed}
+        predictions = tmp_path / f"finetune/seed-{seed}/predictions.json"
+        predictions.parent.mkdir(parents=True)
+        predictions.write_text(f'{{"seed": {seed}}}')
         scores.append(tmp_path / f"score/seed-{seed}/metrics.json")
         more = {"trial": f"seed-{seed}", "headline": "f1", "metrics": {"f1": 80.0 + seed}}
-        write_manifest(scores[-1], stage="score", **NONE, **facts, **more)
+        scored = NONE | {"inputs": {"predictions": sha256_file(predictions)}}
+        write_manifest(scores[-1], stage="score", **scored, **facts, **more)
         weights.append(tmp_path / f"finetune/seed-{seed}/model.safetensors")
-        weights[-1].parent.mkdir(parents=True)
         weights[-1].write_bytes(b"weights")
         receipt = weights[-1].with_name("manifest.json")
         digest = sha256_file(weights[-1])
-        write_manifest(receipt, stage="finetune", **NONE, **facts, weights=digest)
+        tuned = NONE | {"outputs": [predictions]}
+        write_manifest(receipt, stage="finetune", **tuned, **facts, weights=digest)
     return scores, weights
 
 
@@ -114,8 +131,27 @@ def test_scores_and_weights_of_different_runs_are_refused(written):
         read_runs(scores, weights, "squad")
 
 
+def test_the_score_of_an_earlier_run_of_the_same_name_is_refused(written, tmp_path):
+    """The fine-tuning was done again, and the score was not."""
+    receipt = tmp_path / "finetune/seed-1/manifest.json"
+    again = json.loads(receipt.read_text())
+    again["outputs"]["predictions.json"]["sha256"] = "0d" * 32
+    write_json(receipt, again)
+
+    with pytest.raises(RunsError, match=r"is of other predictions than .*seed-1 holds"):
+        read_runs(*written, "mrpc")
+
+
 def test_weights_that_are_not_those_of_the_receipt_are_refused(written):
     runs = read_runs(*written, "mrpc")
     written[1][0].write_bytes(b"other")
     with pytest.raises(RunsError, match="is not the file that the receipt beside it speaks of"):
         check_weights(runs[0])
+
+
+def test_a_vocabulary_that_a_run_was_not_tuned_with_is_refused():
+    one = FOUR[0]._replace(receipt={"inputs": {"vocabulary": "ab" * 32}})
+    check_vocabulary(one, "ab" * 32)
+
+    with pytest.raises(RunsError, match=r"was tuned with the vocabulary abab.*given is cdcd"):
+        check_vocabulary(one, "cd" * 32)

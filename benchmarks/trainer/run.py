@@ -98,7 +98,7 @@ def overlay(args: argparse.Namespace) -> dict[str, Any]:
         "publish": None,
         "runtime": {
             "precision": args.precision, "finetune_threads": args.threads,
-            "micro_batch_tokens": args.batch * args.length, "checkpoint": {"every_steps": 100_000},
+            "micro_batch_tokens": args.batch * args.length,
         },
     }  # fmt: skip
 

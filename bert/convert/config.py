@@ -10,7 +10,8 @@ class ConvertConfig(Section):
 
     raw: str = knob(
         "Name of the `fetch` item with the checkpoint: a folder of transformers, a TensorFlow 1 "
-        "checkpoint of BERT, a .pt file of NVIDIA or gpauloski, or a checkpoint of this project."
+        "checkpoint of BERT, a .pt file of NVIDIA or gpauloski, or a checkpoint of this project; "
+        "or one archive of these (.zip, .tar.gz)."
     )
     before: Literal["phase1", "phase2", "finetune"] = knob(
         "The first stage that takes these weights; the stages before it are left out."
@@ -22,5 +23,5 @@ class PublishConfig(Section):
 
     pick: Literal["best", "median"] = knob(
         "Which of the runs from pretrained weights: the one with the best score on the dev data, "
-        "or the (lower) median one."
+        "or the (lower) median one, in a grid of the learning rate with the best median."
     )

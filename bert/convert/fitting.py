@@ -127,7 +127,7 @@ def _numbers(name: str, tensor: Tensor, found: Found) -> Tensor:
     if not torch.isfinite(tensor).all():
         raise WeightsError(
             f"{where} holds NaN or infinity; expected numbers. The training "
-            " that wrote it had diverged: take an earlier checkpoint."
+            "that wrote it had diverged: take an earlier checkpoint."
         )
     return tensor.float()
 

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from bert.config import check
 from bert.convert.huggingface_config import section_in
 from bert.convert.task_folder import TASK_FILE, TaskFolderError, read_task_file
-from bert.convert.task_network import task_network
 from bert.convert.weights import misfits
 from bert.data.vocab import load_tokenizer, load_vocabulary
 from bert.model.config import ModelConfig
+from bert.model.heads import task_network
 from bert.tasks.config import Task, TaskSection, task_module
 
 

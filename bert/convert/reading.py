@@ -7,7 +7,8 @@
 | <name>.index, <name>.data-?????-of-?????; bert_config.json | a TensorFlow 1 checkpoint |
 | <name>.pt; bert_config.json | NVIDIA's layout |
 
-bert_config.json may be absent. Other files are left alone.
+bert_config.json may be absent. Other files are left alone. An item that is one archive is read as
+the folder that it holds, see `bert.text.archive_item`.
 """
 
 from collections.abc import Sequence
@@ -22,8 +23,12 @@ from bert.convert.tensorflow import read_tensorflow
 _SINGLE = (".index", ".pt", ".pth")
 
 
-def read_weights(files: Sequence[Path]) -> Found:
+def read_weights(files: Sequence[Path], where: str = "convert.raw") -> Found:
     """Reads the weights among the files of a raw item.
+
+    Args:
+        files: All of them.
+        where: What holds them, for messages.
 
     Raises:
         WeightsError: None or several of the files are weights, or they are damaged.
@@ -36,9 +41,10 @@ def read_weights(files: Sequence[Path]) -> Found:
     if len(keys) != 1:
         what = ", ".join(sorted(file.name for file in keys or files)[:5])
         raise WeightsError(
-            f"convert.raw names {len(files)} files with {len(keys)} checkpoints ({what}); expected "
+            f"{where} names {len(files)} files with {len(keys)} checkpoints ({what}); expected "
             "one: a checkpoint of this project, a folder of transformers, a TensorFlow "
-            "checkpoint's .index with its data, or a .pt file. Name its files alone in `fetch`."
+            "checkpoint's .index with its data, or a .pt file. Name its files, or one .zip or "
+            ".tar.gz of them, alone in `fetch`."
         )
     found = _read(keys[0], files)
     if unnamed := sorted(set(found.files) - set(files)):

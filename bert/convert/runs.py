@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from bert.manifest import read_manifest, sha256_file
+from bert.tasks.trials import best_rate, parse_trial, scores_these
 
 
 class RunsError(ValueError):
@@ -45,7 +46,8 @@ def read_runs(scores: Sequence[Path], weights: Sequence[Path], task: str) -> lis
         task: Name of the task.
 
     Raises:
-        RunsError: Scores and weights are not of the same runs, or of another task.
+        RunsError: Scores and weights are not of the same runs, or of another task; or a score is
+            of other predictions.
     """
     if not scores or len(scores) != len(weights):
         raise RunsError(
@@ -66,6 +68,11 @@ def read_runs(scores: Sequence[Path], weights: Sequence[Path], task: str) -> lis
                 f"of {tuned['task']}, {tuned['start']}, {file.parent.name}; expected the same run "
                 f"of {task}, pretrained. Delete both and run again."
             )
+        if not scores_these(scored, tuned):
+            raise RunsError(
+                f"{score} is of other predictions than {file.parent} holds; expected the score of "
+                "these weights. Delete it and run the rule `score` again."
+            )
         runs.append(Run(scored["trial"], scored["headline"], scored["metrics"], file, tuned))
     return runs
 
@@ -85,11 +92,33 @@ def check_weights(run: Run) -> str:
     return digest
 
 
+def check_vocabulary(run: Run, sha256: str) -> None:
+    """Compares the digest of a vocabulary with that of the one a run was tuned with.
+
+    Raises:
+        RunsError: It is another one, whose tokens would be other rows of the weights.
+    """
+    tuned = run.receipt["inputs"].get("vocabulary")
+    if tuned != sha256:
+        raise RunsError(
+            f"{run.weights} was tuned with the vocabulary {tuned}; given is {sha256}, expected "
+            "the same. Run `finetune` again, or publish with its vocabulary."
+        )
+
+
 def pick(runs: Sequence[Run], how: Literal["best", "median"]) -> Run:
-    """The run with the best headline score, or the (lower) median one; of equal ones the first."""
+    """The run with the best headline score, or the (lower) median one; of equal ones the first.
+
+    In a grid of learning rates the median is that of the rate with the best one, which stands for
+    the task in the report, too: the median of all would be a run of a rate that nobody would take.
+    """
     if how == "best":
         return max(runs, key=lambda run: run.score)
-    return sorted(runs, key=lambda run: run.score)[(len(runs) - 1) // 2]
+    rates: dict[float | None, list[Run]] = {}
+    for run in runs:
+        rates.setdefault(parse_trial(run.trial).rate, []).append(run)
+    some = rates[best_rate({rate: [run.score for run in found] for rate, found in rates.items()})]
+    return sorted(some, key=lambda run: run.score)[(len(some) - 1) // 2]
 
 
 def summaries(runs: Sequence[Run]) -> dict[str, dict[str, dict[str, float | None]]]:

@@ -6,11 +6,14 @@ from typing import Literal
 
 from bert.convert.cards import provenance, table
 from bert.convert.runs import Run, summaries
+from bert.tasks.trials import parse_trial
 
 _HOW = {
     "best": "the run with the highest {headline} of {n}. Its score is chosen on the data that it "
     "is measured on, so a new run is to be expected at the median, not at this value.",
     "median": "the run with the (lower) median {headline} of {n}.",
+    "grid": "the run with the (lower) median {headline} of the {n} with its learning rate, the one "
+    "with the best median on these data.",
 }
 
 
@@ -30,7 +33,10 @@ def score_card(
         inputs: sha256 of what it was made from, by name.
         commit: Commit of the code.
     """
-    reason = _HOW[how].format(headline=chosen.headline, n=len(runs))
+    rate = parse_trial(chosen.trial).rate
+    alike = [run for run in runs if how == "best" or parse_trial(run.trial).rate == rate]
+    kind = "grid" if how == "median" and rate is not None else how
+    reason = _HOW[kind].format(headline=chosen.headline, n=len(alike))
     tuned = json.dumps(chosen.receipt["config"], indent=2, sort_keys=True)
     stopped = chosen.receipt["config"].get("early_stopping")
     parts = [

@@ -23,13 +23,21 @@ from bert.convert.cards import shape_table, write_card
 from bert.convert.huggingface import check_shapes, write_weights
 from bert.convert.huggingface_config import config_out, labels_out
 from bert.convert.model_folder import write_plain_json, write_tokenizer
-from bert.convert.task_network import ARCHITECTURES, task_network
 from bert.convert.weights import shapes_of
 from bert.data.vocab import load_vocabulary
 from bert.model.config import ModelConfig
+from bert.model.heads import task_network
 from bert.tasks.config import TaskSection, task_module
+from bert.tasks.features import Head
 
 TASK_FILE = "task.json"
+# Class of transformers, and its task in a model card.
+ARCHITECTURES: dict[Head, tuple[str, str]] = {
+    "span": ("BertForQuestionAnswering", "question-answering"),
+    "sentence": ("BertForSequenceClassification", "text-classification"),
+    "value": ("BertForSequenceClassification", "text-classification"),
+    "token": ("BertForTokenClassification", "token-classification"),
+}
 _FORMAT = {"format": "bert-task", "version": 1}
 
 

@@ -28,6 +28,7 @@ VOCABULARY_FILES: dict[Kind, tuple[str, ...]] = {
     "wordpiece": ("vocab.txt",),
     "bytelevel": ("vocab.json", "merges.txt"),
 }
+GIVEN_FILES = ("vocab.txt", "tokenizer.json", "vocab.json", "merges.txt")
 _ROLES: dict[Kind, dict[str, str]] = {
     "wordpiece": dict(
         zip(("pad", "unk", "cls", "sep", "mask"), wordpiece.SPECIAL_TOKENS, strict=True)

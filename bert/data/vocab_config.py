@@ -24,7 +24,8 @@ class GivenVocab(_Vocab):
 
     kind: Literal["given"] = knob("Origin of the vocabulary: files.")
     raw: str = knob(
-        "name of the fetch item with vocab.txt, or tokenizer.json, or vocab.json and merges.txt",
+        "name of the fetch item with vocab.txt, or tokenizer.json, or vocab.json and merges.txt, "
+        "or one archive (.zip, .tar.gz) with them",
         min_length=1,
     )
 

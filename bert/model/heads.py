@@ -177,6 +177,21 @@ class BertForSentence(nn.Module):
         return out
 
 
+def task_network(head: str, config: ModelConfig, vocab_size: int, num_labels: int) -> nn.Module:
+    """The network of a head, its weights not yet set.
+
+    Args:
+        head: What the network gives, as `bert.tasks.features.Head` names it.
+        config: Shape of the encoder.
+        vocab_size: True size of the vocabulary.
+        num_labels: Outputs a sequence or a token; 1 for a value, 2 for a span.
+    """
+    if head == "span":
+        return BertForSpan(config, vocab_size)
+    kind = BertForToken if head == "token" else BertForSentence
+    return kind(config, vocab_size, num_labels)
+
+
 def load_encoder(model: nn.Module, state: Mapping[str, Tensor]) -> tuple[str, ...]:
     """Copies the `bert.` weights of a checkpoint into a model with another head.
 

@@ -157,7 +157,8 @@ def _task_rows(recipe: Recipe, speeds: Speeds, given: Mapping[str, float]) -> It
         for task in recipe.tasks.values()
     )
     runs = len(recipe.runs())
-    weights = runs * _WEIGHTS_BYTES * speed.parameters  # until one of each task is published
+    # Those of all runs stay beside the published ones, so that a new seed runs alone.
+    weights = runs * _WEIGHTS_BYTES * speed.parameters if recipe.published() else 0.0
     yield Row("features", len(recipe.tasks))
     yield Row("finetune", runs, weights, speed.peak_bytes, seconds * speeds.cores, seconds)
     yield Row("score", runs)

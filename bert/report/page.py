@@ -61,9 +61,10 @@ def write_report(run: Run, config: ReportConfig, gate: GateConfig, output: Path)
         ScoreError: The scores contradict each other or their places.
         GateError: Scores of one task cannot be judged together.
     """
-    check_runs(run.receipts["finetune"], run.receipts["score"])
-    scores, flow = gather(run.receipts["score"], run.receipts["finetune"]), trace(run)
-    judged = verdicts(run.receipts["score"], gate)
+    tuned, scored = (run.receipts.get(stage, {}) for stage in ("finetune", "score"))
+    check_runs(tuned, scored)
+    scores, flow = gather(scored, tuned), trace(run)
+    judged = verdicts(scored, gate)
     drawings = figures(run, config, scores, flow)
     text = page(run, config, scores, judged, flow, drawings)
     (output / "report.html").write_text(text, "utf-8")
@@ -84,7 +85,7 @@ def figures(run: Run, config: ReportConfig, scores: Scores, flow: Flow) -> Drawi
     """File name (without suffix) to drawing; None where the run has nothing to draw."""
     charts = {name: training_figure(run, chart) for name, chart in CHARTS.items()}
     return {
-        "scores": scores_figure(scores, config.published, config.pick),
+        "scores": scores_figure(scores, config.published, config.pick) if scores else None,
         **charts,
         "data": flow_figure(flow),
         "lengths": lengths_figure(flow.phases),
@@ -103,7 +104,7 @@ def page(
 ) -> str:
     """The page as HTML text."""
     sections = [
-        scores_section(run, scores, judged, config, drawings["scores"]),
+        scores_section(run, scores, judged, config, drawings["scores"]) if scores else None,
         training_section(run, {name: drawings[name] for name in CHARTS}) if flow.phases else None,
         data_section(
             run,
@@ -137,7 +138,7 @@ def _header(
         "header",
         tag("p", f"Run {run.name}", class_="kicker"),
         tag("h1", config.title),
-        verdict(scores, config.pick),
+        verdict(scores, config.pick) if scores else None,
         alarm(judged),
         cards(run, scores, config.pick),
         tag("nav", *links, aria_label="Contents"),

@@ -7,7 +7,7 @@ from typing import Any
 from bert.report.labels import task_order
 from bert.report.run import Receipt, Receipts
 from bert.report.summary import Summary
-from bert.tasks.trials import best_rate, parse_trial
+from bert.tasks.trials import best_rate, parse_trial, scores_these
 
 PRETRAINED = "pretrained"
 Rate = float | None
@@ -79,7 +79,7 @@ def check_runs(finetune: Receipts, score: Receipts) -> None:
     Raises:
         ScoreError: A fine-tuning run has no score or the reverse, or runs of one task have
             different configurations (learning rates apart, in a grid); a mean over them would be
-            a mean over nothing one chose.
+            a mean over nothing one chose. Or a score is of other predictions than its run's.
     """
     alone = sorted(set(finetune) ^ set(score))
     if alone:
@@ -97,6 +97,11 @@ def check_runs(finetune: Receipts, score: Receipts) -> None:
             raise ScoreError(
                 f"finetune/{known} and finetune/{job} have different configurations; expected one "
                 "for all runs of a task. Remove the folders of the one that is left over."
+            )
+        if not scores_these(score[job], receipt):
+            raise ScoreError(
+                f"score/{job}/metrics.json is of other predictions than finetune/{job} holds; "
+                "expected the score of these. Run the rule `score` again."
             )
 
 

@@ -41,8 +41,8 @@ def _converted(receipt: Receipt) -> list[Element]:
     if reasons:
         listed = [f"{whole(count)} ({reason})" for reason, count in reasons.items()]
         words.append(f"Left out: {', '.join(listed)}.")
-    if receipt.get("not_read"):
-        words.append(f"Files that were not read: {', '.join(receipt['not_read'])}.")
+    if receipt.get("other_files"):
+        words.append(f"Files that were not read: {', '.join(receipt['other_files'])}.")
     files: list[list[Child]] = [
         [name, tag("code", digest)] for name, digest in receipt["inputs"].items()
     ]

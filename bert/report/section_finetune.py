@@ -3,7 +3,6 @@
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from bert.log import human_time
 from bert.report.labels import task_label
 from bert.report.markup import Child, tag
 from bert.report.numbers import NONE, tick, whole
@@ -11,7 +10,7 @@ from bert.report.run import Receipt, Run
 from bert.report.tables import fold, table
 from bert.tasks.trials import parse_trial
 
-_COLUMNS = ("Task", "Start", "Learning rate", "Seed", "Examples", "Features", "Steps", "Time")
+_COLUMNS = ("Task", "Start", "Learning rate", "Seed", "Examples", "Features", "Steps")
 
 
 def finetune_part(run: Run) -> list[Element]:
@@ -43,7 +42,6 @@ def _stopping(how: dict[str, Any]) -> str:
 def _row(job: str, receipt: Receipt) -> list[Child]:
     task, start, trial = job.split("/")
     counts, rate = receipt["counts"], receipt["config"].get("learning_rate")
-    seconds = receipt.get("seconds")
     return [
         task_label(task),
         start,
@@ -51,7 +49,6 @@ def _row(job: str, receipt: Receipt) -> list[Child]:
         str(parse_trial(trial).seed),
         *[whole(counts[name]) if name in counts else NONE for name in ("examples", "features")],
         _steps(receipt),
-        NONE if seconds is None else human_time(seconds),
     ]
 
 

@@ -7,11 +7,11 @@ network says of its first piece, each word by itself (Devlin et al. 2019, sectio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from tokenizers import Tokenizer
 
 from bert.config import Section, knob
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 HEAD: Head = "token"
 HEADLINE = "f1"
-PREDICTION = list[str]
+PREDICTION = list[Annotated[str, Field(pattern=r"^(O|[BI]-.+)$")]]
 _UNKNOWN = ("[UNK]", "<unk>")
 
 

@@ -118,7 +118,7 @@ def judge(task: str, receipts: Sequence[Mapping[str, Any]], config: GateConfig) 
         config: What to compare with.
 
     Raises:
-        GateError: Receipts of another task or metric, or none from pretrained weights.
+        GateError: Receipts of another task, metric or dev data, or none from pretrained weights.
     """
     metric = _headline(task, receipts)
     starts: dict[str, dict[float | None, list[float]]] = {}
@@ -131,7 +131,7 @@ def judge(task: str, receipts: Sequence[Mapping[str, Any]], config: GateConfig) 
             f"{task} has scores from {', '.join(sorted(starts))} weights only; the gate judges "
             "those from pretrained ones. Add pretrained to the task's `starts`."
         )
-    floor = float(receipts[0]["baseline"][metric])
+    floor = _floor(task, [float(receipt["baseline"][metric]) for receipt in receipts])
     limits: dict[Against, float] = {"no_learning": floor}
     if "random" in starts:
         limits["random"] = _best(starts["random"])[1]
@@ -153,6 +153,17 @@ def _best(rates: Mapping[float | None, list[float]]) -> tuple[float | None, floa
     """The best rate and its median."""
     rate = best_rate(rates)
     return rate, statistics.median(rates[rate])
+
+
+def _floor(task: str, baselines: Sequence[float]) -> float:
+    """The one score of no learning, which the dev data alone decide."""
+    if max(baselines) - min(baselines) > _SAME:
+        raise GateError(
+            f"the scores of {task} state {min(baselines):.2f} to {max(baselines):.2f} for no "
+            "learning; expected one number, that of the same dev data. Run the rule `score` again "
+            "for all trials."
+        )
+    return baselines[0]
 
 
 def _headline(task: str, receipts: Sequence[Mapping[str, Any]]) -> str:

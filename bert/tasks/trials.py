@@ -3,7 +3,7 @@
 import re
 import statistics
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 _TRIAL = re.compile(r"(?:rate-(?P<rate>[0-9.e+-]+)\.)?seed-(?P<seed>\d+)")
 RateT = TypeVar("RateT", float, float | None)
@@ -45,3 +45,14 @@ def best_rate(scores: Mapping[RateT, Iterable[float]]) -> RateT:
     """
     medians = {rate: statistics.median(values) for rate, values in scores.items()}
     return max(medians, key=lambda rate: (medians[rate], -(rate or 0.0)))
+
+
+def scores_these(score: Mapping[str, Any], finetune: Mapping[str, Any]) -> bool:
+    """Whether a score is of the predictions that the fine-tuning wrote.
+
+    Args:
+        score: Receipt of `score`.
+        finetune: Receipt of `finetune`.
+    """
+    written = finetune["outputs"].get("predictions.json", {}).get("sha256")
+    return written is not None and score["inputs"].get("predictions") == written

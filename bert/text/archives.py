@@ -51,7 +51,8 @@ def read_members(stream: Stream, *, where: str) -> Iterator[Member]:
         with tarfile.open(fileobj=source, mode="r:") as archive:  # type: ignore[call-overload]
             while (info := archive.next()) is not None:
                 archive.members.clear()
-                name = _checked_name(info, where)
+                _check_type(info, where)
+                name = checked_name(info.name, where, folder=info.isdir())
                 if info.isdir():
                     continue
                 data = io.BufferedReader(_MemberBytes(source, info.size), READ_BYTES)
@@ -67,6 +68,22 @@ def read_members(stream: Stream, *, where: str) -> Iterator[Member]:
         continue
 
 
+def checked_name(name: str, where: str, *, folder: bool) -> str:
+    """The relative path that a member's name stands for, without "." and empty parts.
+
+    Raises:
+        ArchiveError: It is absolute, leads out of the archive or holds odd characters.
+    """
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    odd = name.startswith("/") or ".." in parts or "\\" in name
+    if odd or not name.isprintable() or (not parts and not folder):
+        raise ArchiveError(
+            f"{where}: the name {name!r} is absolute, leads out of the archive or holds odd "
+            "characters; expected a relative path. Pack the files again with plain names."
+        )
+    return "/".join(parts)
+
+
 def _is_tar(start: bytes) -> bool:
     """Whether a block is a tar header: its checksum tells, also without the newer magic."""
     try:
@@ -76,20 +93,12 @@ def _is_tar(start: bytes) -> bool:
     return True
 
 
-def _checked_name(info: tarfile.TarInfo, where: str) -> str:
+def _check_type(info: tarfile.TarInfo, where: str) -> None:
     if not (info.isreg() or info.isdir()) or info.issparse():
         raise ArchiveError(
             f"{where}: {info.name!r} is a link, a device or a sparse file; expected plain files "
             "and folders. Pack the files that are meant, without links."
         )
-    parts = [part for part in info.name.split("/") if part != "."]
-    odd = info.name.startswith("/") or ".." in parts or "\\" in info.name
-    if odd or not info.name.isprintable() or (not parts and not info.isdir()):
-        raise ArchiveError(
-            f"{where}: the name {info.name!r} is absolute, leads out of the archive or holds odd "
-            "characters; expected a relative path. Pack the files again with plain names."
-        )
-    return "/".join(filter(None, parts))
 
 
 class _TarSource:

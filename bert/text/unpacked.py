@@ -60,6 +60,19 @@ def unpack(stream: Stream, *, where: str) -> Stream:
     return io.BufferedReader(_Unpacked(stream, kind, where), READ_BYTES) if kind else stream
 
 
+def check_expansion(packed: int, unpacked: int, *, where: str) -> None:
+    """Refuses what expands as no text and no weights do; both sizes are in bytes.
+
+    Raises:
+        ArchiveError: It is a bomb.
+    """
+    if unpacked > max(_RATIO_FROM, _HIGHEST_RATIO * packed):
+        raise ArchiveError(
+            f"{where} expands from {packed} to {unpacked} bytes or more; text packs at most "
+            f"{_HIGHEST_RATIO} times smaller. The archive is made to harm."
+        )
+
+
 class _Unpacked(io.RawIOBase):
     """What a packed stream expands to; several packed streams end to end are read as one."""
 
@@ -88,11 +101,7 @@ class _Unpacked(io.RawIOBase):
                 "Fetch it again."
             ) from None
         self._bytes_out += len(data)
-        if self._bytes_out > max(_RATIO_FROM, _HIGHEST_RATIO * self._bytes_in):
-            raise ArchiveError(
-                f"{self._where} expands from {self._bytes_in} to over {self._bytes_out} bytes; "
-                f"text packs at most {_HIGHEST_RATIO} times smaller. The archive is made to harm."
-            )
+        check_expansion(self._bytes_in, self._bytes_out, where=self._where)
         buffer[: len(data)] = data
         return len(data)
 

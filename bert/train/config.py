@@ -38,6 +38,9 @@ class RuntimeConfig(ComputeConfig):
     threads: int | None = knob("CPU threads of a pretraining process; null = all cores.", ge=1)
     finetune_threads: int | None = knob("CPU threads of a fine-tuning run; null = all.", ge=1)
     finetune_processes: int = knob("Ranks of a fine-tuning run, all on one machine.", ge=1)
+    finetune_checkpoint_steps: int = knob(
+        "Steps between two running checkpoints of a fine-tuning run.", ge=1
+    )
     workers: int | None = knob("Processes of a data stage's pool; null = all cores.", ge=1)
     downloads: int = knob("Connections at a time of a fetch job; many servers allow 2.", ge=1)
     launch: LaunchConfig = knob("How the ranks of pretraining are started.")

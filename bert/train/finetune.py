@@ -103,7 +103,7 @@ def _train(
             break
         stopping = tuning.ranks.any(stop.asked(step - first), tuning.device)
         is_best = position.standing.step == step
-        if stopping or is_best or save_due(step, seen, tuning):
+        if stopping or is_best or save_due(step, tuning.runtime):
             save(learner, position, records, tuning, must=stopping or is_best)
         if stopping:
             return None

@@ -1,14 +1,15 @@
 """Section `finetune.<task>`. Free of torch, so the workflow can check it before any job."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from bert.config import Section, knob
 from bert.optim.config import OptimizerConfig, ScheduleConfig
 from bert.tasks.config import TaskConfig
 
 Start = Literal["pretrained", "random"]
+Seed = Annotated[int, Field(ge=0)]
 
 
 class EarlyStopping(Section):
@@ -63,7 +64,7 @@ class FinetuneSection(_Training):
 
     train: str = knob("Name of the `fetch` item with the training data.")
     dev: str = knob("Name of the `fetch` item with the development data.")
-    seeds: list[int] = knob("One run for each seed.", min_length=1)
+    seeds: list[Seed] = knob("One run for each seed.", min_length=1)
     starts: list[Start] = knob(
         "Weights that are fine-tuned: pretrained, and random as the baseline.", min_length=1
     )

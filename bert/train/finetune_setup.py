@@ -10,7 +10,7 @@ from bert.devices.execution import prepare_model
 from bert.devices.precision import needs_loss_scaling
 from bert.model.bert import initialize
 from bert.model.config import ModelConfig
-from bert.model.heads import BertForSentence, BertForSpan, BertForToken, load_encoder
+from bert.model.heads import load_encoder, task_network
 from bert.optim.groups import make_optimizer
 from bert.optim.layer_decay import rate_factors
 from bert.optim.loss_scale import LossScale
@@ -60,12 +60,7 @@ def build_model(
     Raises:
         StateError: The weights do not fit the encoder.
     """
-    model: nn.Module
-    if tuning.head == "span":
-        model = BertForSpan(config, vocab_size)
-    else:
-        kind = BertForToken if tuning.head == "token" else BertForSentence
-        model = kind(config, vocab_size, num_labels)
+    model = task_network(tuning.head, config, vocab_size, num_labels)
     generator = torch.Generator().manual_seed(tuning.seed)
     initialize(model, config.initializer_range, generator, positions=config.position_init)
     if pretrained is not None:

@@ -1,6 +1,6 @@
 """How far a fine-tuning run is, and its running checkpoints.
 
-They are those of pretraining (`bert.checkpoints`), by the same rules of `runtime.checkpoint`: a run
+They are those of pretraining (`bert.checkpoints`), every `runtime.finetune_checkpoint_steps`: a run
 that is killed goes on from the newest one and ends with the same bits. Sample order and dropout are
 functions of the step, so weights, moments, loss scale and the scores so far are all there is. A
 best score has a checkpoint of its own, which stays until a better one has its own.
@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bert.checkpoints.checkpoint import list_steps, load_checkpoint, load_weights, step_folder
-from bert.checkpoints.config import ResultConfig
-from bert.checkpoints.keep import due
+from bert.checkpoints.config import CheckpointConfig, ResultConfig
 from bert.checkpoints.result import HELD_OUT_LOSS
 from bert.checkpoints.writer import CheckpointWriter
+from bert.train.config import RuntimeConfig
 from bert.train.early_stopping import Standing
 from bert.train.finetune_setup import Learner, Tuning
 from bert.train.metrics import MetricsFile
@@ -46,7 +46,7 @@ def open_records(running: Path, position: Position, tuning: Tuning) -> Records:
     return Records(
         running,
         MetricsFile(running / "metrics.jsonl", position.step, active),
-        CheckpointWriter(running, tuning.runtime.checkpoint, _BEST_STAYS, active=active),
+        CheckpointWriter(running, _cadence(tuning.runtime), _BEST_STAYS, active=active),
     )
 
 
@@ -99,15 +99,20 @@ def save(
         tuning.ranks.barrier()
 
 
-def save_due(step: int, seen: tuple[int, int], tuning: Tuning) -> bool:
-    """Whether a running checkpoint follows a step by the rules of `runtime.checkpoint`.
+def save_due(step: int, runtime: RuntimeConfig) -> bool:
+    """Whether a running checkpoint follows a step."""
+    return step % runtime.finetune_checkpoint_steps == 0
 
-    Args:
-        step: Just taken.
-        seen: Features that the run had seen before it, and with it.
-        tuning: The run.
-    """
-    return due(step, *seen, tuning.runtime.checkpoint)
+
+def _cadence(runtime: RuntimeConfig) -> CheckpointConfig:
+    """How many running checkpoints stay: the newest one is all that a run of minutes needs."""
+    return runtime.checkpoint.model_copy(
+        update={
+            "every_steps": runtime.finetune_checkpoint_steps,
+            "keep_last": 1,
+            "keep_every": None,
+        }
+    )
 
 
 def take_best(learner: Learner, position: Position, records: Records) -> None:

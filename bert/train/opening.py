@@ -30,7 +30,10 @@ _NAME_WIDTH = 11
 _LINE_WIDTH = 110
 _FP32 = 4  # bytes
 _MOMENTS = 2  # of each weight; LAMB and AdamW alike
-_OTHER_STAGES = {"finetune_threads", "finetune_processes", "workers", "downloads"}
+_OTHER_STAGES = {
+    *("finetune_threads", "finetune_processes", "finetune_checkpoint_steps"),
+    *("workers", "downloads"),
+}
 
 
 def say_opening(setup: Setup, model: nn.Module, vocabulary: Vocabulary, first_step: int) -> None:

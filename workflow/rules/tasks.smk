@@ -61,7 +61,7 @@ rule finetune:
         official=directory("<results>/finetune/{task}/{start}/{trial}/official"),
         metrics="<results>/finetune/{task}/{start}/{trial}/metrics.jsonl",
         manifest="<results>/finetune/{task}/{start}/{trial}/manifest.json",
-        weights=(temp if RECIPE.publish is None else str)(
+        weights=(str if RECIPE.published() else temp)(
             "<results>/finetune/{task}/{start}/{trial}/model.safetensors"
         ),
     log:
