@@ -4,6 +4,7 @@ import json
 import math
 
 import pytest
+from scipy import stats
 
 from bert.report.glue import glue_averages
 from bert.report.labels import metric_label, task_label
@@ -121,7 +122,6 @@ def test_quantiles_of_students_t_are_those_of_scipy(level, freedom, expected):
 
 
 def test_every_quantile_up_to_a_hundred_seeds_is_that_of_scipy():
-    stats = pytest.importorskip("scipy.stats")
     for freedom in range(1, 100):
         expected = stats.t.ppf(0.975, freedom)
         assert t_quantile(0.95, freedom) == pytest.approx(expected, rel=1e-11)
