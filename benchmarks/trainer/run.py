@@ -9,7 +9,8 @@ users run it, through the stages convert, features, finetune and score; the time
 finetune, from the start of its process to its end. The Trainer's time leaves out its imports. Seed
 by seed, the two sides take turns in going first. `--steps 40` compares times without whole runs.
 
-Printed, and written as JSON: scores of each seed, medians, seconds, the ratio of a seed's times.
+Printed, and written as JSON: scores of each seed, medians, seconds by the clock and of the processor,
+the ratios of a seed's times. With `--threads 1` the second kind bears a busy machine.
 """
 
 import argparse
@@ -47,7 +48,8 @@ def main() -> None:
         sides = [own, peer] if turn % 2 == 0 else [peer, own]
         row = {side.__name__: side(args, folder, seed) for side in sides}
         row["seed"] = seed
-        row["ratio"] = row["peer"]["seconds"] / row["own"]["seconds"]
+        for clock in ("seconds", "processor"):
+            row[f"ratio_{clock}"] = row["peer"][clock] / row["own"][clock]
         rows.append(row)
         print(json.dumps(row), flush=True)
     result = {"settings": settings(args), "rows": rows, "medians": medians(rows)}
@@ -62,7 +64,8 @@ def settings(args: argparse.Namespace) -> dict[str, Any]:
 
 def medians(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Medians over the seeds: scores and seconds of each side, and the ratio."""
-    found: dict[str, Any] = {"ratio": statistics.median(row["ratio"] for row in rows)}
+    clocks = ("ratio_seconds", "ratio_processor")
+    found: dict[str, Any] = {name: statistics.median(row[name] for row in rows) for name in clocks}
     for side in ("own", "peer"):
         names = {name for row in rows for name in row[side]}
         found[side] = {
@@ -110,8 +113,8 @@ def own(args: argparse.Namespace, folder: Path, seed: int) -> dict[str, float]:
     scores = json.loads((folder / "score" / run / "metrics.json").read_text())["metrics"]
     table = folder / "benchmarks" / "finetune" / f"{args.task}.pretrained.seed-{seed}.tsv"
     with table.open() as stream:
-        seconds = float(next(csv.DictReader(stream, delimiter="\t"))["s"])
-    return {"seconds": seconds} | scores
+        used = next(csv.DictReader(stream, delimiter="\t"))
+    return {"seconds": float(used["s"]), "processor": float(used["cpu_time"])} | scores
 
 
 def peer(args: argparse.Namespace, folder: Path, seed: int) -> dict[str, float]:
@@ -138,8 +141,10 @@ def peer(args: argparse.Namespace, folder: Path, seed: int) -> dict[str, float]:
         env=os.environ | {"HF_HUB_OFFLINE": "1"}, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     found = json.loads(output.read_text())
-    seconds = sum(part["wall"] for part in found["seconds"].values())
-    return {"seconds": seconds} | score(args.task, splits["dev"], found["predictions"])
+    parts = found["seconds"].values()
+    seconds = {"seconds": sum(part["wall"] for part in parts)}
+    seconds |= {"processor": sum(part["processor"] for part in parts)}
+    return seconds | score(args.task, splits["dev"], found["predictions"])
 
 
 def row(example: Any, task: str) -> list[Any]:
