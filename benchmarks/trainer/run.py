@@ -9,8 +9,8 @@ users run it, through the stages convert, features, finetune and score; the time
 finetune, from the start of its process to its end. The Trainer's time leaves out its imports. Seed
 by seed, the two sides take turns in going first. `--steps 40` compares times without whole runs.
 
-Printed, and written as JSON: scores of each seed, medians, seconds by the clock and of the processor,
-the ratios of a seed's times. With `--threads 1` the second kind bears a busy machine.
+Printed, and written as JSON: scores of each seed, medians, seconds by the clock and of the
+processor, the ratios of a seed's times. With `--threads 1` the second kind bears a busy machine.
 """
 
 import argparse
